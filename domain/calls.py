@@ -1,0 +1,87 @@
+"""One call of a saga to a participant: its idempotency key, its rendered request, and what became of it so far."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from domain.definition import Request, Step
+from domain.events import Action
+from domain.templates import Scope, render, render_path
+
+
+def idempotency_key(saga_id: UUID, step: Step, item: int | None, action: Action) -> str:
+    """`{saga_id}:{step}[{item}]:{do|undo|inquire}`, the same for every attempt; the item only for foreach steps."""
+    place = step.name if item is None else f"{step.name}[{item}]"
+    return f"{saga_id}:{place}:{action}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A call that is due at a time, and from then on may have gone out."""
+
+    action: Action
+    number: int
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A call that a driver must make now, complete: an adapter only sends it."""
+
+    saga_id: UUID
+    correlation_id: str
+    workflow: str
+    deadline: datetime
+    step: str
+    item: int | None
+    attempt: Attempt
+    key: str
+    service: str
+    method: str
+    path: str
+    query: dict[str, Any]
+    body: Any
+    timeout: float
+
+
+@dataclass(slots=True)
+class Work:
+    """What is known of one step, or of one item of a foreach step."""
+
+    step: Step
+    item: int | None
+    pending: Attempt | None = None
+    done: bool = False
+    maybe_done: bool = False
+    """An attempt ended unknown, so it has to be undone although it never succeeded."""
+    undone: bool = False
+    undo_given_up: bool = False
+    output: Any = None
+
+    @property
+    def owes_undo(self) -> bool:
+        """Whether it has or may have an effect that was not yet taken back."""
+        return self.step.undoable and (self.done or self.maybe_done) and not self.undone
+
+    def request(self, action: Action) -> Request:
+        """The template of the call that this action makes."""
+        chosen = {
+            Action.DO: self.step.action,
+            Action.UNDO: self.step.compensation,
+            Action.INQUIRE: self.step.inquiry,
+        }[action]
+        assert chosen is not None, f"{self.step.name} has no call to {action}"
+        return chosen
+
+
+def render_request(request: Request, scope: Scope) -> dict[str, Any]:
+    """The request with every template filled in. Raises TemplateError where a value is missing."""
+    return {
+        "service": request.service,
+        "method": request.method,
+        "path": render_path(request.path, scope),
+        "query": render(request.query, scope),
+        "body": render(request.body, scope),
+        "timeout": request.timeout,
+    }

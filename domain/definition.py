@@ -1,0 +1,145 @@
+"""A workflow as data: frozen, JSON-serialisable, complete. Nothing in it is code; what varies is a template.
+
+A definition is checked when it is built and refused with every fault named, so what runs is known to be sound:
+each step is safe, or can be undone from what is known before it is called, or is declared a point of no return.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from domain.definition_faults import find_faults
+from domain.exceptions import DefinitionInvalid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how soon a call is repeated: full jitter under `base * factor ** n`, at most `cap` (seconds)."""
+
+    max_retries: int | None = None
+    """Repetitions after the first attempt; None takes the engine's MAX_RETRIES."""
+    base: float = 0.2
+    factor: float = 2.0
+    cap: float = 10.0
+
+    def ceiling(self, attempt: int) -> float:
+        """The longest wait, in seconds, before the attempt that follows number `attempt`."""
+        exponent = min(attempt - 1, 64)  # beyond this only the cap speaks, and a float would overflow
+        return float(min(self.cap, self.base * self.factor**exponent))
+
+
+UNDO_RETRIES = RetryPolicy(max_retries=8, base=0.5, cap=30.0)
+"""About a minute and a half of patience: an undo is worth waiting for, and parking it wakes a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One HTTP call to a participant. `path`, `query` and `body` are templates; `timeout` is seconds of silence."""
+
+    service: str
+    method: str
+    path: str
+    query: Mapping[str, Any] = field(default_factory=dict)
+    body: Any = None
+    timeout: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step: the call that does it, and what makes it safe to have begun."""
+
+    name: str
+    action: Request
+    compensation: Request | None = None
+    """Undoes the step, from its input and `${saga.do_key}` alone, since the answer may never have arrived."""
+    inquiry: Request | None = None
+    """Asks whether an unknown do happened. With it, `compensation` may use the step's own output."""
+    safe: bool = False
+    """Repeating or abandoning it has no consequence: reads, quotes."""
+    pivot: bool = False
+    """Point of no return: after it the saga only goes forward and is never undone."""
+    foreach: str | None = None
+    """A `${...}` that gives a list: the step is done once for each `item`, each with its own key and undo."""
+    concurrency: int = 1
+    """How many items may be under way at once."""
+    reject_when: str | None = None
+    """A `${...}` over the `response` that must be true or false; true means that the participant refused."""
+    reject_reason: str = "refused by the participant"
+    """Template of the reason, over the same scope as `reject_when`."""
+    output: Any = "${response}"
+    """Template of what later steps see as `${steps.<name>}` (a list of them for foreach); a null in it is an error."""
+    running_state: str | None = None
+    done_state: str | None = None
+    failed_state: str | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    undo_retry: RetryPolicy = UNDO_RETRIES
+
+    @property
+    def undoable(self) -> bool:
+        """Whether having begun it may leave something to undo."""
+        return self.compensation is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaDefinition:
+    """A workflow: its steps in order, and the business's word for each stage of the whole."""
+
+    name: str
+    version: int
+    steps: tuple[Step, ...]
+    initial_state: str
+    completed_state: str
+    compensating_state: str
+    compensated_state: str
+    failed_state: str
+    """The end when nothing had to be undone."""
+    input_schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object"})
+    """JSON Schema (2020-12) of the input."""
+    title: str = ""
+    deadline: float | None = None
+    """Seconds for all the steps; None takes the engine's SAGA_TIMEOUT. Undo has no deadline."""
+
+    def __post_init__(self) -> None:
+        faults = find_faults(self)
+        if faults:
+            raise DefinitionInvalid(self.name, faults)
+
+    def passes_compensation(self, step: Step) -> bool:
+        """Whether a failure of this step goes through `compensating_state`.
+
+        A failed state has one way out, so that the diagram does not depend on the run: it leads through the
+        compensating state when any step that fails into it could leave something to undo.
+        """
+        peers = [other for other in self.steps if other is step or _shares_failure(other, step)]
+        return any(before.undoable for peer in peers for before in self.steps[: self.steps.index(peer) + 1])
+
+    def transitions(self) -> frozenset[tuple[str, str]]:
+        """Every change of the business state that this workflow can make, as (from, to)."""
+        path, edges = [self.initial_state], set()
+        for step in self.steps:
+            path += [step.running_state] if step.running_state else []
+            edges |= set(self._ways_out(step, path[-1]))
+            path += [step.done_state] if step.done_state else []
+        path.append(self.completed_state)
+        return frozenset({(a, b) for a, b in {*pairwise(path), *edges} if a != b})
+
+    def _ways_out(self, step: Step, running: str) -> list[tuple[str, str]]:
+        way = [running]
+        way += [step.failed_state] if step.failed_state else []
+        if not self.passes_compensation(step):
+            return list(pairwise([*way, self.failed_state]))
+        way.append(self.compensating_state)
+        ends = {self.compensated_state, self.failed_state}
+        return [*pairwise(way), *((self.compensating_state, end) for end in ends)]
+
+    def live_states(self) -> frozenset[str]:
+        """The states of a saga that goes forward."""
+        words = {self.initial_state}
+        for step in self.steps:
+            words |= {word for word in (step.running_state, step.done_state, step.failed_state) if word}
+        return frozenset(words)
+
+
+def _shares_failure(one: Step, other: Step) -> bool:
+    return one.failed_state is not None and one.failed_state == other.failed_state

@@ -1,0 +1,216 @@
+"""What makes a definition wrong: every fault with its path and what to do, found before anything runs."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from domain.exceptions import TemplateError
+from domain.templates import expressions, is_whole
+
+if TYPE_CHECKING:
+    from domain.definition import Request, RetryPolicy, SagaDefinition, Step
+
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+WORKFLOW_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+SERVICE_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+STATE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+SAGA_FIELDS = frozenset({"id", "workflow", "correlation_id", "do_key"})
+
+
+def find_faults(definition: "SagaDefinition") -> list[str]:
+    """Every fault of the definition, each as `path: what is wrong and what to do`; an empty list when it is sound."""
+    faults = [*_whole_faults(definition), *_state_faults(definition)]
+    known: set[str] = set()
+    for index, step in enumerate(definition.steps):
+        faults += [f"steps[{index}] ({step.name}){fault}" for fault in _step_faults(step, known)]
+        if step.name in known:
+            faults.append(f"steps[{index}].name: {step.name!r} is used twice; give each step its own name")
+        known.add(step.name)
+    return faults
+
+
+def _whole_faults(definition: "SagaDefinition") -> Iterator[str]:
+    if not WORKFLOW_NAME.fullmatch(definition.name):
+        yield f"name: {definition.name!r} must be lower case letters, digits and _, beginning with a letter"
+    if definition.version < 1:
+        yield "version: must be 1 or more"
+    if not definition.steps:
+        yield "steps: there must be at least one"
+    if definition.deadline is not None and definition.deadline <= 0:
+        yield "deadline: must be more than 0 seconds"
+    if definition.input_schema.get("type") != "object":
+        yield "input_schema.type: must be 'object'"
+    yield from _not_json(definition.input_schema, "input_schema")
+
+
+def _state_faults(definition: "SagaDefinition") -> Iterator[str]:
+    """States that would lie: an end that a live saga shows too, a failure that looks like progress, a way back."""
+    ends = {
+        "completed_state": definition.completed_state,
+        "compensated_state": definition.compensated_state,
+        "failed_state": definition.failed_state,
+    }
+    live = {"initial_state": definition.initial_state, "compensating_state": definition.compensating_state}
+    for name, word in {**ends, **live}.items():
+        if not STATE_NAME.fullmatch(word):
+            yield f"{name}: {word!r} is not a state's name (letters, digits and _)"
+    for name in ("compensated_state", "failed_state"):
+        if ends[name] == definition.completed_state:
+            yield f"{name}: {ends[name]!r} also means completed; an undone saga needs another word"
+    for name, word in live.items():
+        if word in ends.values():
+            yield f"{name}: {word!r} is impossible, it also means an end"
+    if definition.initial_state == definition.compensating_state:
+        yield f"compensating_state: {definition.initial_state!r} is impossible, it is the initial state"
+    reserved = {*ends.values(), definition.compensating_state}
+    yield from _step_state_faults(definition, reserved)
+
+
+def _step_state_faults(definition: "SagaDefinition", reserved: set[str]) -> Iterator[str]:
+    path = [definition.initial_state]
+    failures = {step.failed_state for step in definition.steps if step.failed_state}
+    for index, step in enumerate(definition.steps):
+        for name in ("running_state", "done_state", "failed_state"):
+            word = getattr(step, name)
+            where = f"steps[{index}].{name}"
+            if word is None:
+                continue
+            if not STATE_NAME.fullmatch(word):
+                yield f"{where}: {word!r} is not a state's name (letters, digits and _)"
+            if word in reserved:
+                yield f"{where}: {word!r} is impossible for a live saga, it names a stage of the whole"
+            if name == "failed_state":
+                continue
+            if word in failures:
+                yield f"{where}: {word!r} is impossible, it is also a failed state"
+            if word in path[:-1]:
+                yield f"{where}: {word!r} is entered twice; the saga cannot go back to a state that it has left"
+            if word != path[-1]:
+                path.append(word)
+    if definition.initial_state in failures:
+        yield f"initial_state: {definition.initial_state!r} is impossible, it is also a failed state"
+
+
+def _step_faults(step: "Step", earlier: set[str]) -> Iterator[str]:
+    if not STEP_NAME.fullmatch(step.name):
+        yield f".name: {step.name!r} must be letters, digits and _, beginning with a letter"
+    yield from _consequence_faults(step)
+    if step.concurrency < 1:
+        yield ".concurrency: must be 1 or more"
+    if step.concurrency > 1 and not step.foreach:
+        yield ".concurrency: only a foreach step has items to do at once"
+    yield from _retry_faults(step.retry, ".retry")
+    yield from _retry_faults(step.undo_retry, ".undo_retry")
+    yield from _template_faults(step, earlier)
+
+
+def _consequence_faults(step: "Step") -> Iterator[str]:
+    if not (step.safe or step.pivot or step.compensation):
+        yield ": has no undo; give it a compensation, or declare it safe or pivot"
+    if step.safe and (step.compensation or step.pivot):
+        yield ": a safe step has nothing to undo and is no point of no return; drop safe, or compensation and pivot"
+    if step.pivot and step.compensation:
+        yield ": a pivot is never undone; drop pivot or compensation"
+    if step.safe and step.inquiry:
+        yield ": nobody needs to inquire after a safe step; drop inquiry"
+
+
+def _retry_faults(policy: "RetryPolicy", where: str) -> Iterator[str]:
+    if policy.max_retries is not None and policy.max_retries < 0:
+        yield f"{where}.max_retries: must be 0 or more"
+    if policy.base <= 0 or policy.factor < 1 or policy.cap < policy.base:
+        yield f"{where}: needs base > 0, factor >= 1 and cap >= base"
+
+
+def _template_faults(step: "Step", earlier: set[str]) -> Iterator[str]:
+    before = {"input", "saga", *(f"steps.{name}" for name in earlier)}
+    if step.foreach is not None:
+        if not _whole(step.foreach):
+            yield ".foreach: must be one whole ${...} that gives a list"
+        yield from _scope_faults(step.foreach, before, ".foreach")
+    scope = before | ({"item"} if step.foreach else set())
+    answered = scope | {"response"}
+    yield from _request_faults(step.action, scope, ".action")
+    if step.inquiry:
+        yield from _request_faults(step.inquiry, scope, ".inquiry")
+    if step.compensation:
+        # Undo of an unknown outcome has no answer to read from, unless an inquiry can supply it.
+        undo_scope = scope | ({f"steps.{step.name}"} if step.inquiry else set())
+        yield from _request_faults(step.compensation, undo_scope, ".compensation", own_step=step.name)
+    for name in ("reject_when", "reject_reason", "output"):
+        template = getattr(step, name)
+        if template is not None:
+            yield from _scope_faults(template, answered, f".{name}")
+    if step.reject_when is not None and not _whole(step.reject_when):
+        yield ".reject_when: must be one whole ${...} that gives true or false"
+    yield from _not_json(step.output, ".output")
+
+
+def _whole(template: object) -> bool:
+    """Whether the template is one whole `${...}`; a template that cannot be parsed is reported elsewhere."""
+    try:
+        return is_whole(template)
+    except TemplateError:
+        return True
+
+
+def _request_faults(request: "Request", scope: set[str], where: str, own_step: str = "") -> Iterator[str]:
+    if request.method not in METHODS:
+        yield f"{where}.method: {request.method!r} is not one of {', '.join(sorted(METHODS))}"
+    if not SERVICE_NAME.fullmatch(request.service):
+        yield f"{where}.service: {request.service!r} must be lower case letters, digits and -"
+    if not request.path.startswith("/"):
+        yield f"{where}.path: must begin with /"
+    if "?" in request.path or "#" in request.path:
+        yield f"{where}.path: put what follows ? into query"
+    if request.timeout <= 0:
+        yield f"{where}.timeout: must be more than 0 seconds"
+    for name in ("path", "query", "body"):
+        yield from _scope_faults(getattr(request, name), scope, f"{where}.{name}", own_step)
+        yield from _not_json(getattr(request, name), f"{where}.{name}")
+
+
+def _scope_faults(template: Any, scope: set[str], where: str, own_step: str = "") -> Iterator[str]:
+    try:
+        found = list(expressions(template))
+    except TemplateError as error:
+        yield f"{where}: {error}"
+        return
+    for expression in found:
+        for path in sorted(expression.reads):
+            fault = _path_fault(path, scope, own_step)
+            if fault:
+                yield f"{where}: ${{{expression.text}}} {fault}"
+
+
+def _path_fault(path: tuple[str, ...], scope: set[str], own_step: str) -> str | None:
+    root, name = path[0], path[1] if len(path) > 1 else None
+    if root == "steps":
+        return None if f"steps.{name}" in scope else _step_path_fault(name, own_step)
+    if root not in scope:
+        if own_step and root == "response":
+            return "needs the step's output, which an unknown outcome does not have; use its input and ${saga.do_key}"
+        return f"reads {root!r}, which is not known here (known: {', '.join(sorted(scope))})"
+    if root == "saga" and name not in SAGA_FIELDS:
+        return f"reads saga.{name}; there is {', '.join(f'saga.{known}' for known in sorted(SAGA_FIELDS))}"
+    return None
+
+
+def _step_path_fault(name: str | None, own_step: str) -> str:
+    if own_step and name == own_step:
+        return "needs the step's output, which an unknown outcome does not have; use its input, or declare an inquiry"
+    return f"reads the output of {name!r}, which is not an earlier step"
+
+
+def _not_json(value: Any, where: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                yield f"{where}: the key {key!r} is not text"
+            yield from _not_json(part, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            yield from _not_json(part, f"{where}[{index}]")
+    elif not (value is None or isinstance(value, str | int | float | bool)):
+        yield f"{where}: a {type(value).__name__} is not JSON; a definition holds no code"

@@ -1,0 +1,94 @@
+"""The words of a saga's history: its statuses, which may follow which, and the event as it is stored.
+
+A saga is the fold of its events. The database restates the statuses as CHECK constraints.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class SagaStatus(StrEnum):
+    """The machine's word for where a saga is, the same for every workflow."""
+
+    RUNNING = (
+        "RUNNING"  # going forward: moved on by its driver's outcomes, or by the next driver when the lease expires
+    )
+    WAITING = "WAITING"  # for a message, a signal or a timer; holds no driver
+    COMPENSATING = "COMPENSATING"  # undoing what was done, last first
+    COMPLETED = "COMPLETED"  # every step done
+    COMPENSATED = "COMPENSATED"  # everything that was done is undone
+    FAILED = "FAILED"  # refused before anything had to be undone
+    STUCK = "STUCK"  # parked with a reason; a person moves it on
+    PAUSED = "PAUSED"  # held by a person; the same person's resume moves it on
+
+
+FINISHED = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.FAILED})
+LIVE = frozenset(SagaStatus) - FINISHED
+
+NEXT: dict[SagaStatus, frozenset[SagaStatus]] = {
+    SagaStatus.RUNNING: frozenset(SagaStatus) - {SagaStatus.COMPENSATED},
+    SagaStatus.WAITING: frozenset(SagaStatus) - {SagaStatus.COMPENSATED},
+    SagaStatus.COMPENSATING: frozenset(
+        {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED, SagaStatus.FAILED, SagaStatus.STUCK, SagaStatus.PAUSED}
+    ),
+    SagaStatus.STUCK: LIVE - {SagaStatus.WAITING},
+    SagaStatus.PAUSED: LIVE,
+    SagaStatus.COMPLETED: frozenset(),
+    SagaStatus.COMPENSATED: frozenset(),
+    SagaStatus.FAILED: frozenset(),
+}
+"""Which status may follow which. A finished saga never changes again."""
+
+
+class EventType(StrEnum):
+    """What can happen to a saga."""
+
+    SAGA_STARTED = "saga_started"
+    ATTEMPT_SCHEDULED = "attempt_scheduled"  # stored before the call: from `due_at` on it may have gone out
+    ATTEMPT_FAILED = "attempt_failed"  # `due_at` says when it is tried again; null means never
+    STEP_SUCCEEDED = "step_succeeded"  # one item of it, for a foreach step
+    INQUIRY_ANSWERED = "inquiry_answered"
+    DEADLINE_PASSED = "deadline_passed"
+    STEP_FAILED = "step_failed"
+    COMPENSATION_STARTED = "compensation_started"
+    UNDO_SUCCEEDED = "undo_succeeded"
+    SAGA_COMPLETED = "saga_completed"
+    SAGA_COMPENSATED = "saga_compensated"
+    SAGA_FAILED = "saga_failed"
+    SAGA_PARKED = "saga_parked"
+
+
+class Action(StrEnum):
+    """What a call is for; the last part of its idempotency key."""
+
+    DO = "do"
+    UNDO = "undo"
+    INQUIRE = "inquire"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaEvent:
+    """One thing that happened to a saga, as it is stored: append-only, numbered from 1 without a gap."""
+
+    seq: int
+    type: EventType
+    at: datetime
+    status: SagaStatus
+    state: str
+    previous_state: str | None = None
+    step: str | None = None
+    item: int | None = None
+    action: Action | None = None
+    attempt: int | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    output: Any = None
+    due_at: datetime | None = None
+    service: str | None = None
+    http_method: str | None = None
+    http_status: int | None = None
+    duration: float | None = None
+    """Seconds that the call took."""
+    actor: str | None = None

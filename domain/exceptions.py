@@ -1,0 +1,83 @@
+"""What can go wrong in the orchestrator itself, as words. A participant's answer is never an exception.
+
+`code` is the API's error code; the docstring is the default message.
+"""
+
+from collections.abc import Sequence
+
+
+class SagaError(Exception):
+    """The saga orchestrator could not do this."""
+
+    code = "saga_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class DefinitionInvalid(SagaError):
+    """The workflow definition is wrong."""
+
+    code = "definition_invalid"
+
+    def __init__(self, name: str, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(f"The definition of {name!r} has {len(self.faults)} fault(s): " + "; ".join(self.faults))
+
+
+class DefinitionChanged(SagaError):
+    """A stored definition differs from the one being started under the same name and version."""
+
+    code = "definition_changed"
+
+
+class TemplateError(SagaError):
+    """A ${...} template cannot be read, or has no value here."""
+
+    code = "template_error"
+
+
+class InputInvalid(SagaError):
+    """The input does not fit the workflow's schema. Nothing was stored."""
+
+    code = "input_invalid"
+
+    def __init__(self, faults: dict[str, list[str]]) -> None:
+        self.faults = faults
+        super().__init__()
+
+
+class WorkflowUnknown(SagaError):
+    """There is no workflow of that name and version."""
+
+    code = "workflow_unknown"
+
+
+class SagaNotFound(SagaError):
+    """There is no saga with that id."""
+
+    code = "saga_not_found"
+
+
+class IdempotencyConflict(SagaError):
+    """This Idempotency-Key was used before with another body. Use a new key for a new request."""
+
+    code = "idempotency_key_reused"
+
+
+class OutcomeUnexpected(SagaError):
+    """The saga is not waiting for that outcome."""
+
+    code = "outcome_unexpected"
+
+
+class LeaseLost(SagaError):
+    """Another driver owns this saga now; this one has changed nothing and must stop."""
+
+    code = "lease_lost"
+
+
+class StoreUnavailable(SagaError):
+    """The saga database does not answer. What was started goes on by itself when it is back."""
+
+    code = "store_unavailable"

@@ -1,0 +1,242 @@
+"""How far a saga has come: the fold of its events, and the questions that can be asked of it.
+
+`apply` is the only code that changes a saga, so one that is read back from its history is the one that wrote it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from domain.calls import Attempt, Work, idempotency_key
+from domain.definition import SagaDefinition, Step
+from domain.events import FINISHED, NEXT, Action, EventType, SagaEvent, SagaStatus
+from domain.exceptions import TemplateError
+from domain.outcomes import Unknown
+from domain.templates import Scope, render
+
+DEADLINE = "deadline"
+"""The `outcome` of a failure that no participant caused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What is fixed when a saga starts and never changes afterwards."""
+
+    id: UUID
+    input: Mapping[str, Any]
+    correlation_id: str
+    started_at: datetime
+    deadline_at: datetime
+    max_retries: int
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why the saga turned back. `outcome` is a participant's (`rejected`, ...) or `deadline`."""
+
+    step: str
+    outcome: str
+    reason: str
+    item: int | None = None
+
+
+class Progress:
+    """What the events of one saga say."""
+
+    def __init__(self, definition: SagaDefinition, origin: Origin) -> None:
+        self.definition = definition
+        self.origin = origin
+        self.seq = 0
+        self.status = SagaStatus.RUNNING
+        self.state = definition.initial_state
+        self.failure: Failure | None = None
+        self.parked_reason: str | None = None
+        self.finished_at: datetime | None = None
+        self.outputs: dict[str, Any] = {}
+        """The output of each step that is done, by name; a list for a foreach step."""
+        self._position = 0
+        self._works: dict[str, list[Work]] = {}
+        self._items: dict[str, list[Any]] = {}
+        self._pending: list[Work] = []
+
+    @property
+    def id(self) -> UUID:
+        return self.origin.id
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended and will never change again."""
+        return self.status in FINISHED
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing happens by itself any more: it has ended, or a person must act."""
+        return self.finished or self.status in {SagaStatus.STUCK, SagaStatus.PAUSED}
+
+    @property
+    def must_be_durable(self) -> bool:
+        """Whether what follows cannot be taken back: a call with an effect goes out, or the outcome is told."""
+        return self.resting or any(not work.step.safe for work in self._pending)
+
+    def wake_at(self) -> datetime | None:
+        """When the next call is due; None when the saga waits for nothing."""
+        return min((work.pending.due_at for work in self._pending if work.pending), default=None)
+
+    def apply(self, event: SagaEvent) -> None:
+        """Take one event in. Events come in the order of `seq`, without a gap."""
+        assert event.seq == self.seq + 1, f"event {event.seq} cannot follow {self.seq}"
+        assert event.status in NEXT[self.status], f"{event.status} cannot follow {self.status}"
+        self.seq, self.status, self.state = event.seq, event.status, event.state
+        if event.status in FINISHED:
+            self.finished_at = event.at
+        fold = _FOLDS.get(event.type)
+        if fold:
+            fold(self, event)
+
+    # --- questions ----------------------------------------------------------------------------------------------
+
+    def _key(self, work: Work, action: Action) -> str:
+        return idempotency_key(self.id, work.step, work.item, action)
+
+    def _scope(self, work: Work) -> Scope:
+        """What the templates of this step's calls may read."""
+        scope: dict[str, Any] = {
+            "input": self.origin.input,
+            "steps": self.outputs,
+            "saga": {**self._saga_scope(), "do_key": self._key(work, Action.DO)},
+        }
+        if work.item is not None:
+            scope["item"] = self._items[work.step.name][work.item]
+        if work.done and work.step.inquiry:
+            scope["steps"] = {**self.outputs, work.step.name: work.output}
+        return scope
+
+    def _saga_scope(self) -> dict[str, str]:
+        origin = self.origin
+        return {"id": str(origin.id), "workflow": self.definition.name, "correlation_id": origin.correlation_id}
+
+    def _past_pivot(self, now: datetime, answered: Work | None = None) -> bool:
+        """Whether a point of no return was passed, or may have been: a pivot's unanswered call that went out counts."""
+        return any(
+            work.done
+            or work.maybe_done
+            or (work is not answered and work.pending is not None and work.pending.due_at <= now)
+            for step in self.definition.steps
+            if step.pivot
+            for work in self._works.get(step.name, [])
+        )
+
+    def _all_work_reversed(self) -> Iterator[Work]:
+        for step in reversed(self.definition.steps):
+            yield from reversed(self._works.get(step.name, []))
+
+    def _step(self, name: str) -> Step:
+        return next(step for step in self.definition.steps if step.name == name)
+
+    def _open(self, step: Step) -> TemplateError | None:
+        """Find the items of a step; the error is why its list cannot be had, and the step then stands for itself."""
+        if step.name in self._works:
+            return None
+        self._works[step.name] = [Work(step, None)]
+        if step.foreach is None:
+            return None
+        scope = {"input": self.origin.input, "steps": self.outputs, "saga": self._saga_scope()}
+        try:
+            items = render(step.foreach, scope)
+        except TemplateError as error:
+            return error
+        if not isinstance(items, list):
+            return TemplateError(f"foreach {step.foreach} is a {type(items).__name__}, not a list")
+        self._items[step.name] = items
+        self._works[step.name] = [Work(step, index) for index in range(len(items))]
+        return None
+
+    # --- folding ------------------------------------------------------------------------------------------------
+
+    def _on_scheduled(self, event: SagaEvent) -> None:
+        assert event.action and event.attempt and event.due_at
+        work = self._work(event)
+        work.pending = Attempt(action=event.action, number=event.attempt, due_at=event.due_at)
+        self._pending.append(work)
+
+    def _on_failed(self, event: SagaEvent) -> None:
+        work = self._settle(event)
+        if event.action is Action.DO and event.outcome == Unknown.kind:
+            work.maybe_done = True
+        if event.due_at is not None:
+            return
+        if event.action is Action.UNDO:
+            work.undo_given_up = True
+        else:
+            self._fail(event)
+
+    def _on_succeeded(self, event: SagaEvent) -> None:
+        assert event.step
+        step = self._step(event.step)
+        self._open(step)
+        if event.action is not None:
+            work = self._settle(event)
+            work.done, work.maybe_done, work.output = True, False, event.output
+        self._close(step)
+
+    def _on_inquired(self, event: SagaEvent) -> None:
+        if event.outcome != "done":
+            self._settle(event).maybe_done = False
+            self._fail(event)
+            return
+        failure = self.failure
+        if failure and failure.outcome != DEADLINE and (failure.step, failure.item) == (event.step, event.item):
+            self.failure = None
+        self._on_succeeded(event)
+
+    def _on_deadline(self, event: SagaEvent) -> None:
+        assert event.step
+        self.failure = Failure(step=event.step, outcome=DEADLINE, reason=event.reason or DEADLINE)
+
+    def _on_undone(self, event: SagaEvent) -> None:
+        self._settle(event).undone = True
+
+    def _on_parked(self, event: SagaEvent) -> None:
+        self.parked_reason = event.reason
+
+    def _fail(self, event: SagaEvent) -> None:
+        """The first failure is the reason that the saga gives."""
+        assert event.step and event.outcome
+        reason = event.reason or event.outcome
+        if not self.failure:
+            self.failure = Failure(step=event.step, item=event.item, outcome=event.outcome, reason=reason)
+
+    def _work(self, event: SagaEvent) -> Work:
+        assert event.step
+        self._open(self._step(event.step))
+        return self._works[event.step][event.item or 0]
+
+    def _settle(self, event: SagaEvent) -> Work:
+        """The work whose call this event answers; it waits for nothing any more."""
+        work = self._work(event)
+        if work.pending is not None:
+            work.pending = None
+            self._pending = [other for other in self._pending if other is not work]
+        return work
+
+    def _close(self, step: Step) -> None:
+        """Publish the step's output and move on when all its items are done."""
+        works = self._works[step.name]
+        if step.name not in self.outputs and all(work.done for work in works):
+            outputs = [work.output for work in works]
+            self.outputs[step.name] = outputs if step.foreach else outputs[0]
+            self._position += 1
+
+
+_FOLDS = {
+    EventType.ATTEMPT_SCHEDULED: Progress._on_scheduled,  # noqa: SLF001 - the table belongs to the class above
+    EventType.ATTEMPT_FAILED: Progress._on_failed,  # noqa: SLF001
+    EventType.STEP_SUCCEEDED: Progress._on_succeeded,  # noqa: SLF001
+    EventType.INQUIRY_ANSWERED: Progress._on_inquired,  # noqa: SLF001
+    EventType.DEADLINE_PASSED: Progress._on_deadline,  # noqa: SLF001
+    EventType.UNDO_SUCCEEDED: Progress._on_undone,  # noqa: SLF001
+    EventType.SAGA_PARKED: Progress._on_parked,  # noqa: SLF001
+}

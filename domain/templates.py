@@ -1,0 +1,181 @@
+"""`${...}` templates: values of a workflow that depend on the run, in JMESPath over a scope of JSON.
+
+A string that is one whole `${...}` keeps the type of its value; inside a longer string the value is
+interpolated, and a null there is an error. `$${` is a literal `${`. Dictionaries and lists are templates
+of their parts. Each string is parsed once in the life of the process.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+import jmespath
+import jmespath.exceptions
+
+from domain.exceptions import TemplateError
+
+Scope = Mapping[str, Any]
+_QUOTES = "'\"`"
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One JMESPath expression: its text, how to evaluate it, and the root paths that it reads."""
+
+    text: str
+    evaluate: Callable[[Scope], Any]
+    reads: frozenset[tuple[str, ...]]
+
+
+def render(template: Any, scope: Scope) -> Any:
+    """The template's value in this scope. Raises TemplateError when a part inside a text is null or not a scalar."""
+    if isinstance(template, str):
+        return _render_text(template, scope, str)
+    if isinstance(template, Mapping):
+        return {key: render(value, scope) for key, value in template.items()}
+    if isinstance(template, list | tuple):
+        return [render(value, scope) for value in template]
+    return template
+
+
+def render_path(template: str, scope: Scope) -> str:
+    """A URL path in which every value is one quoted segment: a value can never reach another route."""
+    return str(_render_text(template, scope, _path_segment))
+
+
+def expressions(template: Any) -> Iterator[Expression]:
+    """Every expression in the template. Raises TemplateError where one cannot be parsed."""
+    if isinstance(template, str):
+        yield from (part for part in parse(template) if isinstance(part, Expression))
+    elif isinstance(template, Mapping):
+        for value in template.values():
+            yield from expressions(value)
+    elif isinstance(template, list | tuple):
+        for value in template:
+            yield from expressions(value)
+
+
+def is_whole(template: object) -> bool:
+    """Whether the template is exactly one `${...}`, so that its value keeps its type."""
+    return isinstance(template, str) and len(parse(template)) == 1 and isinstance(parse(template)[0], Expression)
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> tuple[str | Expression, ...]:
+    """The literal texts and expressions of a template, in order."""
+    parts: list[str | Expression] = []
+    position, literal = 0, ""
+    while (start := text.find("${", position)) >= 0:
+        if start > 0 and text[start - 1] == "$":
+            literal += text[position : start - 1] + "${"
+            position = start + 2
+            continue
+        literal += text[position:start]
+        end = _closing_brace(text, start + 2)
+        parts += [literal] if literal else []
+        parts.append(_expression(text[start + 2 : end]))
+        position, literal = end + 1, ""
+    literal += text[position:]
+    return (*parts, literal) if literal or not parts else tuple(parts)
+
+
+def _render_text(text: str, scope: Scope, as_text: Callable[[str], str]) -> Any:
+    parts = parse(text)
+    if len(parts) == 1 and as_text is str:
+        return parts[0] if isinstance(parts[0], str) else parts[0].evaluate(scope)
+    return "".join(part if isinstance(part, str) else as_text(_scalar(part, scope)) for part in parts)
+
+
+def _scalar(expression: Expression, scope: Scope) -> str:
+    value = expression.evaluate(scope)
+    if value is None:
+        raise TemplateError(f"${{{expression.text}}} is null inside a text")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise TemplateError(f"${{{expression.text}}} is a {type(value).__name__}, which cannot stand inside a text")
+
+
+def _path_segment(value: str) -> str:
+    if value in {"", ".", ".."}:
+        raise TemplateError(f"{value!r} cannot be a segment of a path")
+    return quote(value, safe="")
+
+
+def _closing_brace(text: str, start: int) -> int:
+    """Where the expression that begins at `start` ends: braces nest, and those in quotes do not count."""
+    depth, quoted, position = 1, "", start
+    while position < len(text):
+        char = text[position]
+        if quoted:
+            if char == "\\":
+                position += 1
+            elif char == quoted:
+                quoted = ""
+        elif char in _QUOTES:
+            quoted = char
+        elif char in "{}":
+            depth += 1 if char == "{" else -1
+            if depth == 0:
+                return position
+        position += 1
+    raise TemplateError(f"{text!r} has a ${{ that is not closed")
+
+
+def _expression(text: str) -> Expression:
+    if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", text, re.ASCII):
+        names = tuple(text.split("."))
+        return Expression(text, _walk(names), frozenset({names}))
+    try:
+        compiled = jmespath.compile(text)
+    except jmespath.exceptions.JMESPathError as error:
+        raise TemplateError(f"${{{text}}} is not JMESPath: {str(error).splitlines()[0]}") from None
+    return Expression(text, _search(text, compiled), frozenset(_reads(compiled.parsed)))
+
+
+def _walk(names: tuple[str, ...]) -> Callable[[Scope], Any]:
+    """A dotted path, which is nearly every expression, without the interpreter: some twenty times as fast."""
+
+    def evaluate(scope: Scope) -> Any:
+        value: Any = scope
+        for name in names:
+            if not isinstance(value, Mapping):
+                return None
+            value = value.get(name)
+        return value
+
+    return evaluate
+
+
+def _search(text: str, compiled: Any) -> Callable[[Scope], Any]:
+    def evaluate(scope: Scope) -> Any:
+        try:
+            return compiled.search(scope)
+        except (jmespath.exceptions.JMESPathError, TypeError) as error:
+            raise TemplateError(f"${{{text}}} cannot be evaluated: {error}") from None
+
+    return evaluate
+
+
+def _reads(node: dict[str, Any]) -> set[tuple[str, ...]]:
+    """The paths from the root that a parsed expression reads; what follows a projection is relative to it."""
+    kind, children = node["type"], node.get("children", [])
+    if kind == "field":
+        return {(node["value"],)}
+    if kind == "current":
+        return {("@",)}
+    if kind == "subexpression":
+        paths = _reads(children[0])
+        for child in children[1:]:
+            relative = _reads(child) - {("@",)}
+            paths = {(*path, *more) for path in paths for more in relative} or paths
+        return paths
+    if kind in {"index_expression", "projection", "value_projection", "filter_projection", "flatten", "pipe"}:
+        return _reads(children[0])
+    if kind in {"literal", "expref", "index", "slice", "identity"}:
+        return set()
+    return set().union(*(_reads(child) for child in children))
