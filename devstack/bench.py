@@ -1,0 +1,231 @@
+"""What a saga costs: `make bench`. The success path of a one-line order at 1, 8 and 32 clients.
+
+The orchestrator runs as in production (gunicorn, its own configuration), on a PostgreSQL of the benchmark's own that
+syncs every commit, against participants that cost nothing. Rounds alternate between the numbers of clients, so that
+a machine busy with something else disturbs all alike; the table shows medians. docs/benchmark.md explains it.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from devstack import postgres
+from devstack.bench_measure import DatabaseCounts, Stopwatch, children
+from devstack.bench_report import comparison, table
+from devstack.bench_stub import stub_command
+from devstack.processes import ProcessError, Processes, accepts, answers, free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / ".data" / "bench"
+CLIENTS = (1, 8, 32)
+WSGI = "saga_service.wsgi:application"
+SECONDS_TO_START = 30
+
+
+class BenchError(Exception):
+    """The measurement is void: a saga did not complete, or something that it needs is missing."""
+
+
+class Bench:
+    """The running stack: where to send orders, and which processes to charge for them."""
+
+    def __init__(self, processes: Processes, wsgi: str, data: Path) -> None:
+        self.processes, self.data, self.port = processes, data, free_port()
+        self.database = postgres.ensure_running(data / "postgres")
+        stub = free_port()
+        self.stub = processes.start("participants", stub_command(data / "participants", stub))
+        processes.wait_until("participants", lambda: accepts(stub), SECONDS_TO_START)
+        self.environment = self._environment(f"http://127.0.0.1:{stub}")
+        if wsgi == WSGI:
+            _migrate(self.environment)
+        self.counts = DatabaseCounts(self.database)
+        self.gunicorn = processes.start("orchestrator", self._gunicorn(wsgi), self.environment)
+        processes.wait_until("orchestrator", lambda: answers(f"http://127.0.0.1:{self.port}/health"), SECONDS_TO_START)
+
+    def _environment(self, stub: str) -> dict[str, str]:
+        metrics = self.data / "metrics"
+        shutil.rmtree(metrics, ignore_errors=True)
+        metrics.mkdir(parents=True)
+        participants = dict.fromkeys(("INVENTAIRE_URL", "CATALOGUE_URL", "COMMANDES_URL"), stub)
+        return {
+            "DEBUG": "True",
+            **os.environ,
+            **participants,
+            "DATABASE_URL": self.database,
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        }
+
+    def _gunicorn(self, wsgi: str) -> list[str]:
+        command = [sys.executable, "-m", "gunicorn", wsgi, "--bind", f"127.0.0.1:{self.port}"]
+        return [*command, "--config", str(ROOT / "saga_service" / "gunicorn_conf.py")]
+
+    @contextmanager
+    def charged(self) -> Iterator[Stopwatch]:
+        """CPU time spent while the block runs, by group."""
+        stopwatch = Stopwatch(
+            gunicorn=lambda: children(self.gunicorn),
+            postgres=lambda: postgres.processes(self.data / "postgres"),
+            participants=lambda: [self.stub],
+        )
+        yield stopwatch
+        stopwatch.stop()
+
+
+class Load:
+    """The process of the clients; ends with the block."""
+
+    def __init__(self, port: int) -> None:
+        command = [sys.executable, "-m", "devstack.bench_load", str(port)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def run(self, clients: int, seconds: float) -> dict[str, Any]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"clients": clients, "seconds": seconds}) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline() or '{"error": "the load generator died"}')
+        if "error" in answer:
+            raise BenchError(f"at {clients} clients: {answer['error']}")
+        return dict(answer)
+
+    def processes(self) -> list[int]:
+        return [self._process.pid]
+
+
+def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
+    """Warm up, run the rounds, and give the medians by number of clients."""
+    rounds: dict[int, list[dict[str, float]]] = {clients: [] for clients in options.clients}
+    total = 0
+    with Load(bench.port) as load:
+        for clients in options.clients:
+            total += load.run(clients, options.warm_up)["sagas"]
+        for number in range(options.rounds):
+            for clients in options.clients:
+                print(
+                    f"\rround {number + 1} of {options.rounds}, {clients} clients   ",
+                    end="",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                rounds[clients].append(_round(bench, load, clients, options.seconds))
+                total += int(rounds[clients][-1]["sagas"])
+    print(file=sys.stderr)
+    medians = {str(clients): _medians(measured) for clients, measured in rounds.items()}
+    return {"clients": medians, "sagas": total}
+
+
+def _round(bench: Bench, load: Load, clients: int, seconds: float) -> dict[str, float]:
+    with bench.charged() as stopwatch:
+        stopwatch.add(load=load.processes)
+        result = load.run(clients, seconds)
+    cpu = {f"cpu_{group}_ms": spent * 1000 / result["sagas"] for group, spent in stopwatch.seconds.items()}
+    return {**result, "per_second": result["sagas"] / result["elapsed"], **cpu, "cpu_all_ms": sum(cpu.values())}
+
+
+def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+
+
+def _migrate(environment: dict[str, str]) -> None:
+    command = [sys.executable, "manage.py", "migrate", "--no-input"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchError(f"migrate failed:\n{done.stdout}{done.stderr}")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Start everything, measure, end everything; also when it fails."""
+    shutil.rmtree(options.data / "logs", ignore_errors=True)
+    try:
+        with Processes(options.data / "logs") as processes:
+            bench = Bench(processes, options.wsgi, options.data)
+            profiler = _profiler(bench, options) if options.profile else None
+            result = measure(bench, options)
+            if profiler is not None:
+                profiler.wait()
+        # the sessions of gunicorn are closed now, so that PostgreSQL has counted what they did
+        return {**_circumstances(options), **result, **bench.counts.per_saga(result["sagas"])}
+    finally:
+        postgres.stop(options.data / "postgres")
+
+
+def _profiler(bench: Bench, options: argparse.Namespace) -> subprocess.Popen[bytes] | None:
+    program = shutil.which("py-spy")
+    if program is None:
+        print("--profile needs py-spy (pip install py-spy): going on without", file=sys.stderr)
+        return None
+    seconds = (options.rounds * options.seconds + options.warm_up) * len(options.clients)
+    output = options.data / "profile.svg"
+    print(f"profile: {output}", file=sys.stderr)
+    command = [program, "record", "--subprocesses", "--duration", str(int(seconds)), "--output", str(output)]
+    return subprocess.Popen(
+        [*command, "--pid", str(bench.gunicorn)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+
+
+def _circumstances(options: argparse.Namespace) -> dict[str, Any]:
+    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": git.stdout.strip() or None,
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+    }
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure sagas a second, their latency and their CPU time.")
+    parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each round")
+    parser.add_argument("--warm-up", type=float, default=2.0, help="seconds for each number of clients")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="show ratios to an earlier result")
+    parser.add_argument("--output", type=Path, help="default: last.json in the data directory")
+    parser.add_argument(
+        "--profile", action="store_true", help="record a flame graph (needs py-spy; slows what it sees)"
+    )
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--wsgi", default=WSGI, help="another application: to know what the measurement itself costs")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _options(arguments)
+    options.data = options.data.resolve()
+    earlier = json.loads(options.compare.read_text()) if options.compare else None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        result = run(options)
+    except (BenchError, ProcessError, postgres.PostgresError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(table(result))
+    if earlier is not None:
+        print(comparison(result, earlier))
+    output = options.output or options.data / "last.json"
+    output.write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
