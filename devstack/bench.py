@@ -153,7 +153,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Start everything, measure, end everything; also when it fails."""
     shutil.rmtree(options.data / "logs", ignore_errors=True)
     try:
-        with Processes(options.data / "logs") as processes:
+        with Processes(options.data / "logs", ROOT) as processes:
             bench = Bench(processes, options.wsgi, options.data)
             profiler = _profiler(bench, options) if options.profile else None
             result = measure(bench, options)

@@ -14,7 +14,6 @@ import os
 import pwd
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+
+from devstack.processes import free_port, is_free
 
 PUBLISHED_PORT = 5439  # of the saga database; the same as in docker-compose.yml
 DEFAULT_DIRECTORY = Path(__file__).resolve().parent.parent / ".data" / "postgres"
@@ -115,7 +116,7 @@ def _bury(directory: Path) -> None:
 
 
 def _start(directory: Path, port: int, settings: Mapping[str, str]) -> None:
-    if not _is_free(port):
+    if not is_free(port):
         raise PostgresError(f"port {port} is taken by another program: end it, or give --port another")
     sockets = str(directory) if len(os.fsencode(directory)) <= LONGEST_SOCKET_DIRECTORY else ""
     values = {**SETTINGS, "unix_socket_directories": sockets, **settings, "port": str(port)}
@@ -152,18 +153,9 @@ def _kept_port(directory: Path) -> int | None:
 
 def _usual_port(directory: Path) -> int:
     wanted = _kept_port(directory) or (PUBLISHED_PORT if directory == DEFAULT_DIRECTORY else None)
-    if wanted is not None and _is_free(wanted):
+    if wanted is not None and is_free(wanted):
         return wanted
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-def _is_free(port: int) -> bool:
-    try:
-        with socket.create_server(("127.0.0.1", port)):
-            return True
-    except OSError:
-        return False
+    return free_port()
 
 
 def _processes(directory: Path) -> list[int]:

@@ -26,8 +26,8 @@ class ProcessError(Exception):
 class Processes:
     """Started in order, stopped in reverse order. Use as a context manager: leaving it ends all of them."""
 
-    def __init__(self, logs: Path) -> None:
-        self._logs = logs
+    def __init__(self, logs: Path, directory: Path) -> None:
+        self._logs, self._directory = logs, directory
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
@@ -47,6 +47,7 @@ class Processes:
         with self.log(name).open("wb") as log:
             self._started[name] = subprocess.Popen(
                 [*_dying_with_starter(), *command],
+                cwd=self._directory,
                 env=dict(environment) if environment is not None else None,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -114,6 +115,14 @@ def accepts(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_free(port: int) -> bool:
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False
 
 
 def free_port() -> int:

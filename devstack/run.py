@@ -1,0 +1,188 @@
+"""`make run`: the whole product on this machine, without Docker and without root.
+
+Starts the embedded PostgreSQL, the participants, the development gateway, the orchestrator and its worker, waits
+until all are well, runs one order through the gateway, shows its history, and serves until Ctrl-C. Everything that
+it starts ends with it; data and logs are in `.data/`.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from devstack import postgres
+from devstack.first_order import OrderError, place_order, where_to_look
+from devstack.processes import ProcessError, Processes, answers, is_free
+from devstack.stack import ROOT, Part, Ports, Stack, variable
+
+SECONDS_TO_START = 60
+SECONDS_TO_STOP = 40
+SECONDS_FOR_PORTS = 3  # what an earlier run left may be on its way out
+DATABASE_VARIABLES = ("DATABASE_URL", "DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
+
+
+class RunError(Exception):
+    """The stack cannot run; the message says why and what to do."""
+
+
+def run(stack: Stack) -> None:
+    """Start everything and serve; returns by KeyboardInterrupt or by an error, with everything ended."""
+    with _only_one(stack.data), contextlib.ExitStack() as ending:
+        _require_free_ports(stack.ports)
+        database = ending.enter_context(_database(stack))
+        processes = ending.enter_context(Processes(stack.data / "logs", ROOT))
+        for part in [*stack.participants(), stack.development_gateway()]:
+            _launch(processes, part)
+        _migrate(stack, database, processes.log("migrate"))
+        _empty(stack.metrics)
+        orchestrator, worker = stack.orchestrator(database), stack.worker(database)
+        _launch(processes, orchestrator)
+        _launch(processes, worker)
+        for part in [*stack.participants(), stack.development_gateway(), orchestrator, worker]:
+            processes.wait_until(part.name, lambda url=part.health: answers(url), SECONDS_TO_START)  # type: ignore[misc]
+            _say(part.name, part.health)
+        ready = f"http://127.0.0.1:{stack.ports.api}/api/saga/health/"
+        processes.wait_until("orchestrator", lambda: answers(ready), SECONDS_TO_START)
+        _say("ready", ready)
+        place_order(stack)
+        where_to_look(stack)
+        while True:
+            processes.check_all()
+            time.sleep(0.5)
+
+
+def _launch(processes: Processes, part: Part) -> None:
+    processes.start(part.name, part.command, part.environment or None)
+
+
+@contextlib.contextmanager
+def _only_one(data: Path) -> Iterator[None]:
+    """Hold the lock of the data directory, with this process's id in it for `--stop`."""
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "run.lock").open("a+") as lock:
+        if not _acquire(lock):
+            raise RunError(f"already running (process {_owner(lock)}): Ctrl-C there, or `make stop`")
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _acquire(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owner(lock: TextIO) -> int:
+    lock.seek(0)
+    return int(lock.read())
+
+
+def _require_free_ports(ports: Ports) -> None:
+    deadline = time.monotonic() + SECONDS_FOR_PORTS
+    wanted = {name: port for name, port in vars(ports).items() if name != "postgres"}  # it may be running already
+    for name, port in wanted.items():
+        while not is_free(port):
+            if time.monotonic() > deadline:
+                message = f"port {port} ({name}) is taken by another program"
+                raise RunError(f"{message}: end that, or choose another with `make run {variable(name)}=...`")
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _database(stack: Stack) -> Iterator[dict[str, str]]:
+    """The database that the environment names, or the embedded one, which stops at the end."""
+    if os.environ.get("DATABASE_URL") or os.environ.get("DB_HOST"):
+        _say("database", "the one that the environment names")
+        yield {name: os.environ[name] for name in DATABASE_VARIABLES if name in os.environ}
+        return
+    directory = stack.data / "postgres"
+    try:
+        url = postgres.ensure_running(directory, stack.ports.postgres if is_free(stack.ports.postgres) else None)
+        _say("database", url)
+        yield {"DATABASE_URL": url}
+    finally:
+        postgres.stop(directory)
+
+
+def _migrate(stack: Stack, database: Mapping[str, str], log: Path) -> None:
+    command = [sys.executable, "manage.py", "migrate", "--no-input"]
+    with log.open("w") as output:
+        environment = stack.settings(database)
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=output, stderr=output, check=False)
+    if done.returncode != 0:
+        raise RunError(f"migrate failed:\n{log.read_text()}")
+    _say("migrated", str(log))
+
+
+def _empty(directory: Path) -> None:
+    """What the processes of an earlier run counted would be added to what these count."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+
+
+def _say(name: str, what: str) -> None:
+    print(f"  {name:<14} {what}", flush=True)
+
+
+def stop(data: Path) -> None:
+    """End the run of this data directory, wherever it was started, and its PostgreSQL."""
+    path = data / "run.lock"
+    if path.exists():
+        with path.open("a+") as lock:
+            if not _acquire(lock):
+                os.kill(_owner(lock), signal.SIGTERM)
+                deadline = time.monotonic() + SECONDS_TO_STOP
+                while not _acquire(lock):
+                    if time.monotonic() > deadline:
+                        raise RunError(f"process {_owner(lock)} has not ended after {SECONDS_TO_STOP} s")
+                    time.sleep(0.05)
+    postgres.stop(data / "postgres")
+
+
+def _interrupt(*_: object) -> None:
+    """The first signal ends the run; more of them do not disturb the ending."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run the whole product on this machine.")
+    parser.add_argument("--data", type=Path, default=ROOT / ".data", help="databases, logs and the lock")
+    parser.add_argument("--base-port", type=int, help="all ports in a row from here, instead of the published ones")
+    parser.add_argument("--stop", action="store_true", help="end the run of this data directory")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _options(arguments)
+    data = options.data.resolve()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        if options.stop:
+            stop(data)
+        else:
+            run(Stack(Ports.of(os.environ, options.base_port), data))
+    except KeyboardInterrupt:
+        print("\nstopped", flush=True)
+    except (RunError, OrderError, ProcessError, postgres.PostgresError) as error:
+        print(f"\nrun: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""What `make run` consists of: each process, its port, its command, and the address that tells whether it is well."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTICIPANTS = ("catalogue", "inventaire", "commandes")
+DEVELOPMENT_KEY = "magasin-secret-key-2025"  # of the consumer `magasin` in kong/kong.yml
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The published ports. Each is another one with a variable of its name: GATEWAY_PORT=8081."""
+
+    api: int = 8009
+    gateway: int = 8080
+    gateway_status: int = 8100
+    catalogue: int = 8001
+    inventaire: int = 8002
+    commandes: int = 8003
+    worker_metrics: int = 9109
+    postgres: int = 5439
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], base: int | None = None) -> "Ports":
+        """From the environment; with a base, all of them in a row from there."""
+        names = [each.name for each in dataclasses.fields(cls)]
+        if base is not None:
+            return cls(**{name: base + offset for offset, name in enumerate(names)})
+        given = {name: environment.get(variable(name)) for name in names}
+        return cls(**{name: int(value) for name, value in given.items() if value})
+
+
+def variable(port_name: str) -> str:
+    return f"{port_name.upper()}_PORT"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process of the stack."""
+
+    name: str
+    command: list[str]
+    health: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where everything of one `make run` is."""
+
+    ports: Ports
+    data: Path
+
+    @property
+    def api(self) -> str:
+        return f"http://localhost:{self.ports.api}"
+
+    @property
+    def gateway(self) -> str:
+        return f"http://localhost:{self.ports.gateway}"
+
+    @property
+    def metrics(self) -> Path:
+        return self.data / "metrics"
+
+    def participants(self) -> list[Part]:
+        return [self._participant(name, getattr(self.ports, name)) for name in PARTICIPANTS]
+
+    def development_gateway(self) -> Part:
+        command = [sys.executable, "-m", "devstack.gateway", "--config", str(ROOT / "kong" / "kong.yml")]
+        command += ["--listen", f"127.0.0.1:{self.ports.gateway}"]
+        command += ["--status-listen", f"127.0.0.1:{self.ports.gateway_status}"]
+        command += ["--run-dir", str(self.data / "gateway")]
+        for name in PARTICIPANTS:
+            command += ["--resolve", f"{name}:8000=127.0.0.1:{getattr(self.ports, name)}"]
+        command += ["--resolve", f"orchestrator:8009=127.0.0.1:{self.ports.api}"]
+        return Part("gateway", command, f"http://127.0.0.1:{self.ports.gateway_status}/status/ready")
+
+    def orchestrator(self, database: Mapping[str, str]) -> Part:
+        """As in production: gunicorn with the project's own configuration."""
+        command = [sys.executable, "-m", "gunicorn", "saga_service.wsgi:application"]
+        command += ["--config", str(ROOT / "saga_service" / "gunicorn_conf.py")]
+        command += ["--bind", f"127.0.0.1:{self.ports.api}"]
+        environment = {**self.settings(database), "PROMETHEUS_MULTIPROC_DIR": str(self.metrics)}
+        return Part("orchestrator", command, f"http://127.0.0.1:{self.ports.api}/health", environment)
+
+    def worker(self, database: Mapping[str, str]) -> Part:
+        port = self.ports.worker_metrics
+        command = [sys.executable, "manage.py", "saga_worker", "--metrics-port", str(port)]
+        return Part("worker", command, f"http://127.0.0.1:{port}/metrics", self.settings(database))
+
+    def settings(self, database: Mapping[str, str]) -> dict[str, str]:
+        """The orchestrator's environment: development defaults, which the caller's own environment may replace."""
+        return {
+            "DEBUG": "True",
+            "KONG_API_KEY": DEVELOPMENT_KEY,
+            **os.environ,
+            **database,
+            "KONG_GATEWAY_URL": f"http://127.0.0.1:{self.ports.gateway}",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _participant(self, name: str, port: int) -> Part:
+        command = [sys.executable, "-m", "participants", name, "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--database", str(self.data / f"{name}.sqlite3")]
+        return Part(name, command, f"http://127.0.0.1:{port}/health")
