@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from domain.definition_faults import find_faults
+from domain.events import SagaStatus
 from domain.exceptions import DefinitionInvalid
 
 
@@ -132,6 +133,20 @@ class SagaDefinition:
         way.append(self.compensating_state)
         ends = {self.compensated_state, self.failed_state}
         return [*pairwise(way), *((self.compensating_state, end) for end in ends)]
+
+    def states_by_status(self) -> dict[SagaStatus, frozenset[str]]:
+        """Which business states can stand beside which status; any other pair is impossible."""
+        live, turning = self.live_states(), frozenset({self.compensating_state})
+        return {
+            SagaStatus.RUNNING: live,
+            SagaStatus.WAITING: live,
+            SagaStatus.COMPENSATING: turning,
+            SagaStatus.STUCK: live | turning,
+            SagaStatus.PAUSED: live | turning,
+            SagaStatus.COMPLETED: frozenset({self.completed_state}),
+            SagaStatus.COMPENSATED: frozenset({self.compensated_state}),
+            SagaStatus.FAILED: frozenset({self.failed_state}),
+        }
 
     def live_states(self) -> frozenset[str]:
         """The states of a saga that goes forward."""

@@ -55,6 +55,7 @@ class Progress:
         self.failure: Failure | None = None
         self.parked_reason: str | None = None
         self.finished_at: datetime | None = None
+        self.history: list[SagaEvent] = []
         self.outputs: dict[str, Any] = {}
         """The output of each step that is done, by name; a list for a foreach step."""
         self._position = 0
@@ -90,6 +91,7 @@ class Progress:
         assert event.seq == self.seq + 1, f"event {event.seq} cannot follow {self.seq}"
         assert event.status in NEXT[self.status], f"{event.status} cannot follow {self.status}"
         self.seq, self.status, self.state = event.seq, event.status, event.state
+        self.history.append(event)
         if event.status in FINISHED:
             self.finished_at = event.at
         fold = _FOLDS.get(event.type)

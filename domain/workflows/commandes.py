@@ -4,7 +4,6 @@ The states and the participants' routes are what the shops' systems already use.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -184,7 +183,7 @@ class SagaCommande:
         created = self.saga.outputs.get("creation_commande")
         return created["commande_id"] if created and self.saga.state == EtatSaga.SAGA_TERMINEE else None
 
-    def as_dict(self, history: list[SagaEvent], finished_at: datetime | None) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The published shape of an order saga; times are datetimes in UTC."""
         saga = self.saga
         return {
@@ -195,7 +194,7 @@ class SagaCommande:
             "lignes": self.lignes,
             "commande_id": self.commande_id,
             "erreur": saga.failure.reason if saga.failure else None,
-            "historique": [EvenementSaga(event).as_dict() for event in history],
+            "historique": [EvenementSaga(event).as_dict() for event in saga.history],
             "cree_le": saga.origin.started_at,
-            "termine_le": finished_at,
+            "termine_le": saga.finished_at,
         }

@@ -1,0 +1,112 @@
+"""What the use cases need from the outside, as they see it. Adapters are in infrastructure/; tests bring their own."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from domain.calls import Task
+from domain.definition import SagaDefinition
+from domain.entities import Saga
+from domain.events import SagaEvent
+from domain.outcomes import Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right of one driver to move a saga, until it expires. Its token fences every write."""
+
+    token: UUID
+    owner: str
+    expires_at: datetime
+    seconds: float
+
+    def renewed(self, now: datetime) -> "Lease":
+        """The lease to store with a checkpoint at `now`: extended only when less than half is left.
+
+        Most sagas end long before; leaving the expiry alone keeps the row's index entries as they are.
+        """
+        if self.expires_at - now > timedelta(seconds=self.seconds / 2):
+            return self
+        return replace(self, expires_at=now + timedelta(seconds=self.seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentRequest:
+    """A client's Idempotency-Key and the hash of what it asked for under it."""
+
+    key: str
+    request_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The saga that an Idempotency-Key started before."""
+
+    saga_id: UUID
+    request_hash: bytes
+
+
+class SagaStore(Protocol):
+    """Where sagas live. Every write is one statement, and is refused with LeaseLost when the lease is not held."""
+
+    def create(
+        self, saga: Saga, events: Sequence[SagaEvent], lease: Lease | None, request: IdempotentRequest | None
+    ) -> Existing | None:
+        """Store a new saga with its first events; return the earlier one instead when the request's key is taken.
+
+        Without a lease it belongs to whoever claims it first.
+        """
+
+    def checkpoint(self, saga: Saga, events: Sequence[SagaEvent], lease: Lease) -> None:
+        """Append the events and move the saga on. A saga that is finished or parked gives its lease up with it."""
+
+    def hand_over(self, saga: Saga, lease: Lease) -> None:
+        """Give the lease up, so that a worker takes the saga when its next call is due."""
+
+    def load(self, saga_id: UUID) -> Saga:
+        """The saga as its stored events left it. Raises SagaNotFound."""
+
+    def claim(self, lease: Lease, now: datetime, limit: int) -> list[Saga]:
+        """Own up to `limit` sagas that are due and that nobody holds, oldest first, and read them."""
+
+
+class Participants(Protocol):
+    """The business services."""
+
+    def call(self, task: Task) -> Reply:
+        """Make one call, and say how it ended. Never raises for anything that a participant or a network can do."""
+
+    def call_all(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Reply]]:
+        """Make several calls at once, and give each reply as it comes."""
+
+
+class Clock(Protocol):
+    """Time, as a parameter."""
+
+    def now(self) -> datetime:
+        """The time in UTC."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Definitions(Protocol):
+    """The workflows that can run."""
+
+    def newest(self, name: str) -> SagaDefinition:
+        """The newest version. Raises WorkflowUnknown."""
+
+    def version(self, name: str, version: int) -> SagaDefinition:
+        """One version. Raises WorkflowUnknown."""
+
+    def all(self) -> Iterable[SagaDefinition]:
+        """Every version of every workflow, by name and version."""
+
+    def check_input(self, definition: SagaDefinition, given: object) -> None:
+        """Raises InputInvalid, with every fault by its path, when the input does not fit the schema."""
+
+
+Observer = Callable[[Saga, Sequence[SagaEvent]], None]
+"""Told of what was stored, after it was stored: metrics and logs."""

@@ -1,0 +1,72 @@
+"""What can be asked of the stored sagas without driving them: lists, counts, and whether the parts work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaFilter:
+    """Which sagas; None does not filter. `q` is an id or a correlation id, `before` the last id of the page before."""
+
+    workflow: str | None = None
+    status: str | None = None
+    state: str | None = None
+    tenant: str | None = None
+    correlation_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    active: bool | None = None
+    q: str | None = None
+    before: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Which events; `after` is the (saga, seq) at which the page before ended."""
+
+    saga_id: UUID | None = None
+    type: str | None = None
+    step: str | None = None
+    after: tuple[UUID, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many sagas there are: `{workflow: {status: n}}`, and of the live ones `{workflow: {state: n}}`."""
+
+    by_status: Mapping[str, Mapping[str, int]]
+    live_by_state: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Whether a part works; `detail` is for the person who must make it work."""
+
+    ok: bool
+    detail: str | None = None
+
+
+class SagaQueries(Protocol):
+    """The read side. Rows are dictionaries by column; lists are paged by key, never by offset."""
+
+    def sagas(self, chosen: SagaFilter, limit: int) -> list[dict[str, Any]]:
+        """Sagas, newest first."""
+
+    def events(self, chosen: EventFilter, limit: int) -> list[dict[str, Any]]:
+        """One saga's events in their order; of all sagas, those of the newest saga first and the newest event first."""
+
+    def counts(self) -> Counts:
+        """How many sagas there are."""
+
+
+class Heartbeat(Protocol):
+    """Workers say that they are at work."""
+
+    def beat(self, name: str, started_at: datetime, now: datetime) -> None:
+        """Report that the worker is at work."""
+
+    def forget(self, name: str, now: datetime) -> None:
+        """Take a worker that stops off the list."""

@@ -1,0 +1,167 @@
+"""The use cases: start a saga, drive it, wait for it.
+
+A driver repeats: take the due calls, make them outside any transaction, record the answers, checkpoint.
+It owns the saga by a lease, and every write is fenced by the lease's token and the saga's `seq`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from application.ports import (
+    Clock,
+    Definitions,
+    Existing,
+    IdempotentRequest,
+    Lease,
+    Observer,
+    Participants,
+    SagaStore,
+)
+from domain.definition import SagaDefinition
+from domain.entities import Saga
+from domain.events import SagaEvent
+from domain.exceptions import IdempotencyConflict, LeaseLost
+from domain.progress import Origin
+
+SHORT_WAIT = 2.0
+"""Seconds until a retry that a request waits for itself; a longer wait goes to the worker, and frees the thread."""
+POLL = 0.1
+"""Seconds between looks at a saga that another driver runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRequest:
+    """What a client asks for. `wait`: how many seconds it wants to wait for the end; 0 answers at once."""
+
+    workflow: str
+    input: Mapping[str, Any]
+    correlation_id: str
+    version: int | None = None
+    actor: str | None = None
+    tenant: str = ""
+    idempotency: IdempotentRequest | None = None
+    wait: float = 25.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaOrchestrator:
+    """The engine with its dependencies. It knows no workflow and no transport."""
+
+    store: SagaStore
+    participants: Participants
+    definitions: Definitions
+    clock: Clock
+    observe: Observer
+    new_id: Callable[[], UUID]
+    owner: str
+    saga_timeout: float = 30.0
+    max_retries: int = 3
+    lease_seconds: float = 30.0
+
+    def start(self, request: StartRequest) -> Saga:
+        """Start a saga and drive it for at most `wait` seconds; the same saga again for a repeated idempotency key.
+
+        Raises WorkflowUnknown and InputInvalid, having stored nothing, and IdempotencyConflict when the key
+        was used for another request.
+        """
+        definition = self._definition(request)
+        self.definitions.check_input(definition, request.input)
+        now = self.clock.now()
+        saga, events = Saga.start(definition, self._origin(definition, request, now), request.actor)
+        lease = self.new_lease(now) if request.wait > 0 else None
+        # Crash before this write: nothing exists, no call was made. Crash after it: the saga is claimed once the
+        # lease has expired (at once without a lease) and its first call goes out then, with the same key.
+        existing = self.store.create(saga, events, lease, request.idempotency)
+        until = now + timedelta(seconds=request.wait)
+        if existing:
+            return self._repeat(existing, request, until)
+        self.observe(saga, events)
+        if lease:
+            return self._drive_or_follow(saga, lease, until)
+        return saga
+
+    def advance(self, saga: Saga, lease: Lease, until: datetime, longest_wait: float = SHORT_WAIT) -> None:
+        """Drive a saga that this lease owns until it rests, until `until`, or until it must wait for too long.
+
+        Raises LeaseLost when another driver took it over: whatever this one did after its last checkpoint
+        was done under the same idempotency keys, so the other driver's calls repeat and do not add.
+        """
+        while not saga.resting:
+            now = self.clock.now()
+            lease = self._store(saga, saga.expire(now), lease, now)
+            tasks = saga.next_tasks(now)
+            for task, reply in self.participants.call_all(tasks):
+                answered_at = self.clock.now()
+                events = saga.record(reply.outcome, answered_at, of=task, facts=reply.facts)
+                # Crash before this checkpoint: the answer is lost, the call is still stored as due and is repeated
+                # with the same key. Crash after it: the calls that it made due are stored, and go out from there.
+                lease = self._store(saga, events, lease, answered_at)
+            if not saga.resting and not self._goes_on(saga, until, longest_wait):
+                self.store.hand_over(saga, lease)
+                return
+
+    def follow(self, saga_id: UUID, until: datetime) -> Saga:
+        """The saga once it rests, or as it is at `until`, while another driver runs it."""
+        while True:
+            saga = self.store.load(saga_id)
+            if saga.resting or self.clock.now() >= until:
+                return saga
+            self.clock.sleep(POLL)
+
+    def new_lease(self, now: datetime) -> Lease:
+        """A lease that nobody else has."""
+        expires_at = now + timedelta(seconds=self.lease_seconds)
+        return Lease(token=uuid4(), owner=self.owner, expires_at=expires_at, seconds=self.lease_seconds)
+
+    def _drive_or_follow(self, saga: Saga, lease: Lease, until: datetime) -> Saga:
+        try:
+            self.advance(saga, lease, until)
+        except LeaseLost:
+            return self.follow(saga.id, until)
+        return saga
+
+    def _repeat(self, existing: Existing, request: StartRequest, until: datetime) -> Saga:
+        assert request.idempotency is not None
+        if existing.request_hash != request.idempotency.request_hash:
+            raise IdempotencyConflict
+        return self.follow(existing.saga_id, until)
+
+    def _store(self, saga: Saga, events: Sequence[SagaEvent], lease: Lease, now: datetime) -> Lease:
+        if not events:
+            return lease
+        lease = lease.renewed(now)
+        self.store.checkpoint(saga, events, lease)
+        self.observe(saga, events)
+        return lease
+
+    def _goes_on(self, saga: Saga, until: datetime, longest_wait: float) -> bool:
+        """Whether the next call is due within this driver's patience; waits for it if so."""
+        now, due_at = self.clock.now(), saga.wake_at()
+        if due_at is None or now >= until:
+            return False
+        wait = (due_at - now).total_seconds()
+        if wait > longest_wait or due_at > until:
+            return False
+        if wait > 0:
+            self.clock.sleep(wait)
+        return True
+
+    def _definition(self, request: StartRequest) -> SagaDefinition:
+        if request.version is None:
+            return self.definitions.newest(request.workflow)
+        return self.definitions.version(request.workflow, request.version)
+
+    def _origin(self, definition: SagaDefinition, request: StartRequest, now: datetime) -> Origin:
+        seconds = self.saga_timeout if definition.deadline is None else definition.deadline
+        return Origin(
+            id=self.new_id(),
+            input=request.input,
+            correlation_id=request.correlation_id,
+            started_at=now,
+            deadline_at=now + timedelta(seconds=seconds),
+            max_retries=self.max_retries,
+            tenant=request.tenant,
+        )

@@ -1,0 +1,179 @@
+"""Sagas in PostgreSQL: every write is one named statement of sql/, in autocommit, without the ORM.
+
+A connection that breaks is opened again and the statement repeated, which is safe because each of them is fenced:
+a repeat that finds its own first try already there has simply lost the answer.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import InterfaceError, OperationalError, connection
+
+from application.ports import Definitions, Existing, IdempotentRequest, Lease
+from domain.entities import Saga
+from domain.events import Action, EventType, SagaEvent, SagaStatus
+from domain.exceptions import LeaseLost, SagaNotFound, StoreUnavailable
+from domain.progress import Origin
+
+_SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
+_ENCODER = msgspec.json.Encoder()
+RECONNECT_WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds before each repetition over a new connection: long enough for PostgreSQL to restart, well within a lease."""
+
+
+class PostgresSagaStore:
+    """The `SagaStore` over Django's connection of the current thread."""
+
+    def __init__(self, definitions: Definitions, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._definitions = definitions
+        self._sleep = sleep
+
+    def create(
+        self, saga: Saga, events: Sequence[SagaEvent], lease: Lease | None, request: IdempotentRequest | None
+    ) -> Existing | None:
+        """See `SagaStore`. Nobody waits for the disk unless an effect, or an answer without a driver, follows."""
+        origin = saga.origin
+        parameters = {
+            **_checkpoint_values(saga, events),
+            "workflow": saga.definition.name,
+            "version": saga.definition.version,
+            "tenant": origin.tenant,
+            "correlation_id": origin.correlation_id,
+            "idempotency_key": request.key if request else None,
+            "request_hash": request.request_hash if request else None,
+            "data": _json({"input": origin.input, "max_retries": origin.max_retries}),
+            "token": lease.token if lease else None,
+            "owner": lease.owner if lease else None,
+            "lease_expires_at": lease.expires_at if lease and not saga.resting else None,
+            "wake_at": None if lease or saga.resting else saga.wake_at(),
+            "deadline_at": origin.deadline_at,
+        }
+        if lease is None:
+            parameters["sync"] = "on"
+        if self._run("create", parameters)[0][0]:
+            return None
+        return self._existing(saga, request)
+
+    def checkpoint(self, saga: Saga, events: Sequence[SagaEvent], lease: Lease) -> None:
+        """See `SagaStore`."""
+        parameters = {
+            **_checkpoint_values(saga, events),
+            "token": lease.token,
+            "lease_expires_at": None if saga.resting else lease.expires_at,
+            "expected_seq": events[0].seq - 1,
+        }
+        if not self._run("checkpoint", parameters)[0][0] and not self._run("landed", parameters):
+            raise LeaseLost(f"another driver owns saga {saga.id} now")
+
+    def hand_over(self, saga: Saga, lease: Lease) -> None:
+        """See `SagaStore`. Nothing to do when the lease was lost: the saga already has another driver."""
+        parameters = {"id": saga.id, "seq": saga.seq, "token": lease.token, "wake_at": saga.wake_at()}
+        self._run("hand_over", parameters)
+
+    def load(self, saga_id: UUID) -> Saga:
+        """See `SagaStore`."""
+        for saga in self._load([saga_id]):
+            return saga
+        raise SagaNotFound(f"there is no saga {saga_id}")
+
+    def claim(self, lease: Lease, now: datetime, limit: int) -> list[Saga]:
+        """See `SagaStore`. A saga is read only once it is owned."""
+        parameters = {
+            "token": lease.token,
+            "owner": lease.owner,
+            "lease_expires_at": lease.expires_at,
+            "now": now,
+            "limit": limit,
+        }
+        claimed = [row[0] for row in self._run("claim", parameters)]
+        return list(self._load(claimed)) if claimed else []
+
+    def _existing(self, saga: Saga, request: IdempotentRequest | None) -> Existing | None:
+        assert request is not None, f"the id {saga.id} was taken"
+        rows = self._run("existing", {"tenant": saga.origin.tenant, "idempotency_key": request.key})
+        saga_id, request_hash = rows[0]
+        # Its own id: the insert had committed before the connection broke, and only its answer was lost.
+        return None if saga_id == saga.id else Existing(saga_id, bytes(request_hash))
+
+    def _load(self, ids: list[UUID]) -> Iterator[Saga]:
+        for _, rows in groupby(self._run("load", {"ids": ids}), key=lambda row: row[0]):
+            history = list(rows)
+            saga_id, workflow, version, tenant, correlation_id, data, deadline_at, created_at = history[0][:8]
+            stored = msgspec.json.decode(data)
+            origin = Origin(
+                id=saga_id,
+                input=stored["input"],
+                correlation_id=correlation_id,
+                started_at=created_at,
+                deadline_at=deadline_at,
+                max_retries=stored["max_retries"],
+                tenant=tenant,
+            )
+            definition = self._definitions.version(workflow, version)
+            yield Saga.restore(definition, origin, (_event(row[8:]) for row in history))
+
+    def _run(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Run a statement of sql/, over a new connection when the old one breaks; StoreUnavailable in the end."""
+        for wait in (*RECONNECT_WAITS, None):
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(_SQL[name], parameters)
+                    return cursor.fetchall()
+            except (OperationalError, InterfaceError) as error:
+                connection.close()
+                if wait is None:
+                    raise StoreUnavailable from error
+                self._sleep(wait)
+        raise AssertionError  # the loop returns or raises
+
+
+def _checkpoint_values(saga: Saga, events: Sequence[SagaEvent]) -> dict[str, Any]:
+    return {
+        "id": saga.id,
+        "status": saga.status.value,
+        "state": saga.state,
+        "error": _json(saga.failure) if saga.failure else None,
+        "seq": saga.seq,
+        "at": events[-1].at,
+        "finished_at": saga.finished_at,
+        "sync": "on" if saga.must_be_durable else "off",
+        "events": _json(events),
+    }
+
+
+def _json(value: Any) -> str:
+    return _ENCODER.encode(value).decode()
+
+
+def _event(row: tuple[Any, ...]) -> SagaEvent:
+    (
+        seq, kind, at, status, state, previous_state, step, item, action, attempt, outcome, reason, output, due_at,
+        service, http_method, http_status, duration, actor,
+    ) = row  # fmt: skip
+    return SagaEvent(
+        seq=seq,
+        type=EventType(kind),
+        at=at,
+        status=SagaStatus(status),
+        state=state,
+        previous_state=previous_state,
+        step=step,
+        item=item,
+        action=Action(action) if action else None,
+        attempt=attempt,
+        outcome=outcome,
+        reason=reason,
+        output=None if output is None else msgspec.json.decode(output),
+        due_at=due_at,
+        service=service,
+        http_method=http_method,
+        http_status=http_status,
+        duration=duration,
+        actor=actor,
+    )

@@ -1,0 +1,14 @@
+-- Own a bounded batch of sagas that are due and that nobody holds: an expired lease, a wake-up time that has come.
+-- The partial index saga_due holds only what can become due, so this is O(batch) with millions of finished sagas;
+-- SKIP LOCKED lets several workers claim side by side.
+WITH due AS (
+    SELECT id FROM sagas
+    WHERE status IN ('COMPENSATING', 'RUNNING') AND COALESCE(lease_expires_at, wake_at) <= %(now)s
+    ORDER BY COALESCE(lease_expires_at, wake_at)
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE sagas SET lease_token = %(token)s, lease_owner = %(owner)s, lease_expires_at = %(lease_expires_at)s, wake_at = NULL
+FROM due
+WHERE sagas.id = due.id
+RETURNING sagas.id

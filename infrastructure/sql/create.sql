@@ -1,0 +1,31 @@
+-- A new saga with its first events, in one statement.
+-- A taken id or idempotency key inserts nothing and returns 0: an equal request waits here for the first one's
+-- commit, so of fifty at once one creates the saga and the others see it.
+-- `sync` is off while only safe reads follow: what a crash of the database then loses had no effect anywhere.
+WITH durability AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', %(sync)s, true)
+), saga AS (
+    INSERT INTO sagas (
+        id, workflow, version, tenant, correlation_id, idempotency_key, request_hash, status, state, data, error, seq,
+        lease_token, lease_owner, lease_expires_at, wake_at, deadline_at, created_at, updated_at, finished_at
+    )
+    SELECT
+        %(id)s, %(workflow)s, %(version)s, %(tenant)s, %(correlation_id)s, %(idempotency_key)s, %(request_hash)s,
+        %(status)s, %(state)s, %(data)s, %(error)s, %(seq)s,
+        %(token)s, %(owner)s, %(lease_expires_at)s, %(wake_at)s, %(deadline_at)s, %(at)s, %(at)s, %(finished_at)s
+    FROM durability
+    ON CONFLICT DO NOTHING
+    RETURNING id
+), history AS (
+    INSERT INTO saga_evenements (
+        saga_id, seq, type, at, status, state, previous_state, step, item, action, attempt, outcome, reason, output,
+        due_at, service, http_method, http_status, duration, actor
+    )
+    SELECT saga.id, event.*
+    FROM saga, json_to_recordset(%(events)s) AS event (
+        seq int, type text, at timestamptz, status text, state text, previous_state text, step text, item int,
+        action text, attempt int, outcome text, reason text, output jsonb, due_at timestamptz, service text,
+        http_method text, http_status int, duration float8, actor text
+    )
+)
+SELECT count(*) FROM saga

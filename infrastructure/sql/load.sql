@@ -1,0 +1,10 @@
+-- Sagas with their whole history, to be folded: one row an event, a saga's events in order.
+SELECT
+    sagas.id, sagas.workflow, sagas.version, sagas.tenant, sagas.correlation_id, sagas.data, sagas.deadline_at,
+    sagas.created_at,
+    event.seq, event.type, event.at, event.status, event.state, event.previous_state, event.step, event.item,
+    event.action, event.attempt, event.outcome, event.reason, event.output, event.due_at, event.service,
+    event.http_method, event.http_status, event.duration, event.actor
+FROM sagas JOIN saga_evenements AS event ON event.saga_id = sagas.id
+WHERE sagas.id = ANY(%(ids)s)
+ORDER BY sagas.id, event.seq

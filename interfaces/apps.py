@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class InterfacesConfig(AppConfig):
+    """REST and the command line."""
+
+    name = "interfaces"

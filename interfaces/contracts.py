@@ -1,0 +1,184 @@
+"""The published shapes, as JSON Schema: the documentation shows them, the contract tests hold the answers to them."""
+
+from typing import Any
+
+from domain.events import EventType, SagaStatus
+from domain.workflows.commandes import COMMANDES, EtatSaga
+
+Schema = dict[str, Any]
+
+
+def _object(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Schema = {"type": "number"}
+ID: Schema = {"type": "string", "format": "uuid"}
+TIME: Schema = {"type": "string", "format": "date-time"}
+ANY_OBJECT: Schema = {"type": "object"}
+STATUS: Schema = {"type": "string", "enum": [status.value for status in SagaStatus]}
+ETAT: Schema = {"type": "string", "enum": [etat.value for etat in EtatSaga]}
+
+PROBLEM = _object(
+    {
+        "type": TEXT,
+        "title": TEXT,
+        "status": {"type": "integer"},
+        "code": TEXT,
+        "detail": TEXT,
+        "errors": ANY_OBJECT,
+        "correlation_id": TEXT,
+    },
+    optional=("errors", "correlation_id"),
+)
+FAILURE = {**_object({"step": TEXT, "item": _or_null(COUNT), "outcome": TEXT, "reason": TEXT}), "type": "object"}
+
+START = _object(
+    {"workflow": TEXT, "input": ANY_OBJECT, "version": {"type": "integer", "minimum": 1}, "correlation_id": TEXT},
+    optional=("version", "correlation_id"),
+)
+SAGA_SUMMARY = _object(
+    {
+        "id": ID,
+        "workflow": TEXT,
+        "version": {"type": "integer"},
+        "tenant": TEXT,
+        "correlation_id": TEXT,
+        "status": STATUS,
+        "state": TEXT,
+        "error": _or_null(FAILURE),
+        "deadline_at": TIME,
+        "created_at": TIME,
+        "updated_at": TIME,
+        "finished_at": _or_null(TIME),
+        "wake_at": _or_null(TIME),
+    }
+)
+SAGA = _object(
+    {
+        **SAGA_SUMMARY["properties"],
+        "parked_reason": _or_null(TEXT),
+        "input": ANY_OBJECT,
+        "outputs": ANY_OBJECT,
+        "seq": COUNT,
+        "events": TEXT,
+    }
+)
+EVENT = _object(
+    {
+        "saga_id": ID,
+        "seq": COUNT,
+        "type": {"type": "string", "enum": [kind.value for kind in EventType]},
+        "at": TIME,
+        "status": STATUS,
+        "state": TEXT,
+        "previous_state": _or_null(TEXT),
+        "step": _or_null(TEXT),
+        "item": _or_null(COUNT),
+        "action": _or_null(TEXT),
+        "attempt": _or_null(COUNT),
+        "outcome": _or_null(TEXT),
+        "reason": _or_null(TEXT),
+        "output": {},
+        "due_at": _or_null(TIME),
+        "service": _or_null(TEXT),
+        "http_method": _or_null(TEXT),
+        "http_status": _or_null(COUNT),
+        "duration": _or_null(NUMBER),
+        "actor": _or_null(TEXT),
+    }
+)
+SAGA_PAGE = _object({"results": _list(SAGA_SUMMARY), "next": _or_null(ID)})
+EVENT_PAGE = _object({"results": _list(EVENT), "next": _or_null(TEXT)})
+STATISTICS = _object(
+    {"total": COUNT, "live": COUNT, "stuck": COUNT, "by_status": ANY_OBJECT, "live_by_state": ANY_OBJECT}
+)
+DEFINITION_LIST = _object(
+    {"results": _list(_object({"name": TEXT, "version": COUNT, "title": TEXT, "steps": _list(TEXT)}))}
+)
+DEFINITION: Schema = {
+    "type": "object",
+    "required": ["name", "version", "steps", "input_schema", "states", "transitions"],
+    "properties": {
+        "name": TEXT,
+        "version": COUNT,
+        "steps": _list(ANY_OBJECT),
+        "input_schema": ANY_OBJECT,
+        "states": ANY_OBJECT,
+        "transitions": _list(_list(TEXT)),
+    },
+}
+
+COMMANDE_INPUT: Schema = dict(COMMANDES.input_schema)
+LIGNE = _object({"produit_id": ID, "quantite": COUNT, "nom": _or_null(TEXT), "prix_unitaire": _or_null(NUMBER)})
+EVENEMENT = _object(
+    {
+        "type": TEXT,
+        "etape": _or_null(TEXT),
+        "ligne": _or_null(COUNT),
+        "tentative": _or_null(COUNT),
+        "ancien_etat": _or_null(TEXT),
+        "etat": ETAT,
+        "resultat": _or_null(TEXT),
+        "message": _or_null(TEXT),
+        "horodatage": TIME,
+    }
+)
+COMMANDE = _object(
+    {
+        "saga_id": ID,
+        "etat": ETAT,
+        "client_id": ID,
+        "magasin_id": ID,
+        "lignes": _list(LIGNE),
+        "commande_id": _or_null(TEXT),
+        "erreur": _or_null(TEXT),
+        "historique": _list(EVENEMENT),
+        "cree_le": TIME,
+        "termine_le": _or_null(TIME),
+    }
+)
+COMMANDE_LIST = _object(
+    {
+        "total": COUNT,
+        "sagas": _list(
+            _object(
+                {
+                    "saga_id": ID,
+                    "etat": ETAT,
+                    "client_id": ID,
+                    "magasin_id": ID,
+                    "erreur": _or_null(TEXT),
+                    "cree_le": TIME,
+                    "termine_le": _or_null(TIME),
+                }
+            )
+        ),
+    }
+)
+INFO = _object(
+    {
+        "service": TEXT,
+        "workflow": TEXT,
+        "version": COUNT,
+        "etats": _list(TEXT),
+        "transitions": _list(_list(TEXT)),
+        "etapes": _list(TEXT),
+        "gateway": TEXT,
+    }
+)
+CHECK = _object({"status": TEXT, "detail": _or_null(TEXT)})
+LIVE = _object({"status": TEXT})
+READY = _object({"status": TEXT, "checks": _object({"database": CHECK, "gateway": CHECK, "worker": CHECK})})
+SERVICE_STATUS = _object({"service": TEXT, "time": TIME, "workflows": _list(TEXT), "services": _list(TEXT)})

@@ -1,0 +1,169 @@
+"""What Swagger UI and ReDoc say of each route: its parameters, bodies and every status code."""
+
+from collections.abc import Callable
+from typing import Any
+
+from drf_yasg import openapi
+from drf_yasg.utils import swagger_auto_schema
+
+from interfaces import contracts
+from interfaces.contracts import Schema
+
+API_INFO = openapi.Info(
+    title="Saga orchestrator",
+    default_version="v1",
+    description=(
+        "Drives business transactions across services step by step, and undoes them in reverse order when a step "
+        "fails. A start is answered `201` completed, `409` refused by a participant and undone, `502`/`504` failed "
+        "technically and undone, `202` with `Location` when it goes on. Send `Idempotency-Key` to repeat a start "
+        "safely, `Prefer: wait=N` or `Prefer: respond-async` to choose how long to wait. Every answer carries "
+        "`X-Correlation-ID`."
+    ),
+)
+
+_STARTED = {
+    201: "Completed: every step is done",
+    202: "Not finished: see `Location`, ask again after `Retry-After` seconds",
+    409: "Refused by a participant; what had been done is undone",
+    502: "A participant failed; what had been done is undone",
+    504: "The saga's deadline passed; what had been done is undone",
+}
+_START_HEADERS = [
+    ("Idempotency-Key", "The same key and body give the first saga again; another body is refused with 422"),
+    ("Prefer", "`wait=N` seconds for the end (25 unless told, 30 at most), or `respond-async`"),
+    ("X-Correlation-ID", "Yours, carried to every participant; a new one otherwise"),
+]
+
+
+def to_openapi(schema: Schema) -> openapi.Schema:
+    """A JSON Schema as OpenAPI 2.0 says it: no type unions, null as an extension."""
+    kind = schema.get("type", "object")
+    nullable = isinstance(kind, list)
+    options: dict[str, Any] = {"type": kind[0] if nullable else kind}
+    options |= {name: schema[name] for name in ("format", "enum", "minimum", "maximum") if name in schema}
+    options |= {"min_items": schema["minItems"]} if "minItems" in schema else {}
+    options |= {"max_items": schema["maxItems"]} if "maxItems" in schema else {}
+    if "items" in schema:
+        options["items"] = to_openapi(schema["items"])
+    if "properties" in schema:
+        options["properties"] = {name: to_openapi(part) for name, part in schema["properties"].items()}
+        options["required"] = schema.get("required") or None
+    if nullable:
+        options["x_nullable"] = True
+    return openapi.Schema(**options)
+
+
+def _route(
+    summary: str,
+    tag: str,
+    answers: dict[int, tuple[str, Schema | None]],
+    *,
+    body: Schema | None = None,
+    parameters: list[openapi.Parameter] | None = None,
+    public: bool = False,
+) -> Callable[..., Any]:
+    responses = {
+        status: openapi.Response(text, to_openapi(shape) if shape else None)
+        for status, (text, shape) in answers.items()
+    }
+    if not public:
+        for status, text in ((401, "No key, or an unknown one"), (403, "The caller has not the role for this")):
+            responses.setdefault(status, openapi.Response(text, to_openapi(contracts.PROBLEM)))
+    return swagger_auto_schema(
+        operation_summary=summary,
+        tags=[tag],
+        responses=responses,
+        request_body=to_openapi(body) if body else None,
+        manual_parameters=parameters or [],
+        security=[] if public else None,
+    )
+
+
+def _problem(text: str) -> tuple[str, Schema]:
+    return text, contracts.PROBLEM
+
+
+def _query(name: str, text: str, kind: str = openapi.TYPE_STRING) -> openapi.Parameter:
+    return openapi.Parameter(name, openapi.IN_QUERY, description=text, type=kind)
+
+
+def _start_route(summary: str, tag: str, shape: Schema, body: Schema | None) -> Callable[..., Any]:
+    answers: dict[int, tuple[str, Schema | None]] = {status: (text, shape) for status, text in _STARTED.items()}
+    answers[400] = _problem("A field is wrong; nothing was stored. `errors` names every one")
+    answers[413] = _problem("The body is too large")
+    answers[415] = _problem("The body is not application/json")
+    answers[422] = _problem("The Idempotency-Key was used for another request")
+    answers[503] = _problem("The database does not answer; repeat with the same Idempotency-Key")
+    headers = [
+        openapi.Parameter(name, openapi.IN_HEADER, description=text, type=openapi.TYPE_STRING)
+        for name, text in _START_HEADERS
+    ]
+    return _route(summary, tag, answers, body=body, parameters=headers)
+
+
+_PAGE = [_query("cursor", "`next` of the page before"), _query("limit", "1 to 200, 50 unless told", "integer")]
+_NO_SAGA = {404: _problem("There is no such saga")}
+_BAD_QUERY = {400: _problem("A parameter is wrong; `errors` names it")}
+
+start = _start_route("Start a saga", "sagas", contracts.SAGA, contracts.START)
+saga_list = _route(
+    "List sagas, newest first",
+    "sagas",
+    {200: ("A page", contracts.SAGA_PAGE), **_BAD_QUERY},
+    parameters=[
+        _query("workflow", "Only this workflow"),
+        _query("status", "Only this status"),
+        _query("state", "Only this business state"),
+        _query("tenant", "Only this tenant"),
+        _query("correlation_id", "Only this correlation id"),
+        _query("created_after", "From this time on (RFC 3339)"),
+        _query("created_before", "Before this time (RFC 3339)"),
+        _query("active", "`true`: not finished; `false`: finished", openapi.TYPE_BOOLEAN),
+        _query("q", "A saga id or a correlation id"),
+        *_PAGE,
+    ],
+)
+saga_detail = _route("Show a saga", "sagas", {200: ("The saga", contracts.SAGA), **_NO_SAGA})
+_EVENT_FILTERS = [_query("type", "Only this type"), _query("step", "Only this step"), *_PAGE]
+saga_events = _route(
+    "Show a saga's history, oldest first",
+    "sagas",
+    {200: ("A page", contracts.EVENT_PAGE), **_BAD_QUERY, **_NO_SAGA},
+    parameters=_EVENT_FILTERS,
+)
+events = _route(
+    "List all events, those of the newest saga first",
+    "sagas",
+    {200: ("A page", contracts.EVENT_PAGE), **_BAD_QUERY},
+    parameters=_EVENT_FILTERS,
+)
+statistics = _route("Count sagas", "sagas", {200: ("Counts", contracts.STATISTICS)})
+definition_list = _route("List workflows", "definitions", {200: ("All versions", contracts.DEFINITION_LIST)})
+definition_detail = _route(
+    "Show a workflow",
+    "definitions",
+    {200: ("The definition, its states and transitions", contracts.DEFINITION), 404: _problem("There is none")},
+)
+
+commande_start = _start_route("Start an order", "commandes", contracts.COMMANDE, contracts.COMMANDE_INPUT)
+commande_failure = _start_route("Start an order that is refused for stock", "commandes", contracts.COMMANDE, None)
+commande_detail = _route("Show an order", "commandes", {200: ("The order", contracts.COMMANDE), **_NO_SAGA})
+commande_list = _route(
+    "List orders, the newest 200",
+    "commandes",
+    {200: ("The orders", contracts.COMMANDE_LIST), **_BAD_QUERY},
+    parameters=[
+        _query("actives_seulement", "`true`: only those that are not finished", openapi.TYPE_BOOLEAN),
+        _query("etat", "Only this state"),
+    ],
+)
+commande_info = _route("Describe the order saga", "commandes", {200: ("What it is", contracts.INFO)})
+
+live = _route("Is the process alive", "health", {200: ("It is", contracts.LIVE)}, public=True)
+ready = _route(
+    "Is the service ready",
+    "health",
+    {200: ("It is", contracts.READY), 503: ("A part is not; it is named", contracts.READY)},
+)
+status = _route("What runs here", "health", {200: ("The service", contracts.SERVICE_STATUS)})
+metrics = _route("Prometheus' metrics", "health", {200: ("Text format 0.0.4", None)})

@@ -1,0 +1,93 @@
+"""Errors as `application/problem+json` (RFC 9457): what was wrong, where, and what to do. One place maps them."""
+
+import logging
+from typing import Any
+
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from domain.exceptions import (
+    DefinitionInvalid,
+    IdempotencyConflict,
+    InputInvalid,
+    LeaseLost,
+    SagaError,
+    SagaNotFound,
+    StoreUnavailable,
+    WorkflowUnknown,
+)
+
+logger = logging.getLogger("saga")
+
+_STATUS: dict[type[SagaError], int] = {
+    InputInvalid: 400,
+    WorkflowUnknown: 404,
+    SagaNotFound: 404,
+    IdempotencyConflict: 422,
+    DefinitionInvalid: 422,
+    LeaseLost: 409,
+    StoreUnavailable: 503,
+}
+_TITLES = {
+    400: "Bad request",
+    401: "Not authenticated",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    406: "Not acceptable",
+    409: "Conflict",
+    413: "Body too large",
+    415: "Unsupported media type",
+    422: "Cannot be done",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Not available",
+}
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
+    """The body of an error. `code` is stable, for programs; `detail` is for people."""
+    return {"type": "about:blank", "title": _TITLES.get(status, "Error"), "status": status, "code": code,
+            "detail": detail, **more}  # fmt: skip
+
+
+def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler. None lets an unexpected error through to `server_error`, which logs it."""
+    body, headers = _describe(error)
+    if body is None:
+        return None
+    response = Response(body, status=body["status"], headers=headers, content_type="application/problem+json")
+    response["Content-Type"] = "application/problem+json"
+    if body["status"] == 503:  # noqa: PLR2004
+        logger.error("request refused", extra={"code": body["code"], "path": context["request"].path})
+    return response
+
+
+def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    if isinstance(error, SagaError):
+        status = _STATUS.get(type(error), 500)
+        more = {"errors": error.faults} if isinstance(error, InputInvalid | DefinitionInvalid) else {}
+        headers = {"Retry-After": "5"} if status == 503 else {}  # noqa: PLR2004
+        return problem(status, error.code, str(error), **more), headers
+    if isinstance(error, Http404):
+        return problem(404, "not_found", "There is nothing at this address."), {}
+    if isinstance(error, exceptions.ValidationError):
+        return problem(400, "invalid", "Some fields are wrong.", errors=error.detail), {}
+    if isinstance(error, exceptions.APIException):
+        headers = {"WWW-Authenticate": error.auth_header} if getattr(error, "auth_header", None) else {}
+        return problem(error.status_code, error.get_codes(), str(error.detail)), headers
+    return None, {}
+
+
+def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:  # noqa: ARG001 - Django's signature
+    """Django's 404, for an address that no view has."""
+    body = problem(404, "not_found", f"There is nothing at {request.path}; /swagger/ lists what there is.")
+    return JsonResponse(body, status=404, content_type="application/problem+json")
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    """Django's 500: the log has the trace, the answer has the id to find it by."""
+    correlation = getattr(request, "correlation_id", None)
+    body = problem(500, "internal_error", "This is a defect of the service.", correlation_id=correlation)
+    return JsonResponse(body, status=500, content_type="application/problem+json")

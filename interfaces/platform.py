@@ -1,0 +1,34 @@
+"""What the interfaces reach: the settings name its factory, so that nothing here knows how it is wired."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from application.queries import Check, Heartbeat, SagaQueries
+from application.saga_orchestrator import SagaOrchestrator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """The engine, and what is told about it."""
+
+    engine: SagaOrchestrator
+    queries: SagaQueries
+    heartbeat: Heartbeat
+    checks: Mapping[str, Callable[[], Check]]
+    """Each part that must work for the service to be ready, by name."""
+    exposition: Callable[[], bytes]
+    """All metrics in Prometheus' text format."""
+
+
+def platform() -> Platform:
+    """The platform of this process."""
+    built: Platform = import_string(settings.SAGA_PLATFORM)()
+    return built
+
+
+def engine() -> SagaOrchestrator:
+    """The engine of this process."""
+    return platform().engine

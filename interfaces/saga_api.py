@@ -1,0 +1,140 @@
+"""The engine's own API, `/api/sagas/`: any workflow, in the engine's words."""
+
+from typing import Any
+from uuid import UUID
+
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from interfaces import documentation as docs
+from interfaces.callers import CLIENT, READER
+from interfaces.correlation import acceptable
+from interfaces.listing import page_of_events, page_of_sagas, statistics
+from interfaces.platform import engine
+from interfaces.presentation import definition_json, saga_json
+from interfaces.starting import answer, start_saga
+
+
+class StartView(APIView):
+    """Start a saga of any workflow."""
+
+    roles = {"POST": (CLIENT,)}
+
+    @docs.start
+    def post(self, request: Request) -> Response:
+        """Start a saga."""
+        asked = _start_fields(request.data)
+        saga = start_saga(request, asked["workflow"], asked["input"], asked["correlation_id"], asked["version"])
+        return answer(saga, saga_json(saga), f"/api/sagas/transactions/{saga.id}/")
+
+
+class SagaListView(APIView):
+    """All sagas."""
+
+    roles = {"GET": (READER,)}
+
+    @docs.saga_list
+    def get(self, request: Request) -> Response:
+        """List sagas."""
+        return Response(page_of_sagas(request.query_params))
+
+
+class SagaView(APIView):
+    """One saga."""
+
+    roles = {"GET": (CLIENT, READER)}
+
+    @docs.saga_detail
+    def get(self, request: Request, saga_id: UUID) -> Response:  # noqa: ARG002 - DRF's signature
+        """Show one saga."""
+        return Response(saga_json(engine().store.load(saga_id)))
+
+
+class SagaEventsView(APIView):
+    """One saga's history."""
+
+    roles = {"GET": (CLIENT, READER)}
+
+    @docs.saga_events
+    def get(self, request: Request, saga_id: UUID) -> Response:
+        """Show one saga's history."""
+        page = page_of_events(request.query_params, saga_id)
+        if not page["results"]:
+            engine().store.load(saga_id)  # an unknown saga is a 404, not an empty history
+        return Response(page)
+
+
+class EventsView(APIView):
+    """All events."""
+
+    roles = {"GET": (READER,)}
+
+    @docs.events
+    def get(self, request: Request) -> Response:
+        """List events."""
+        return Response(page_of_events(request.query_params))
+
+
+class StatisticsView(APIView):
+    """Counts."""
+
+    roles = {"GET": (READER,)}
+
+    @docs.statistics
+    def get(self, request: Request) -> Response:  # noqa: ARG002 - DRF's signature
+        """Count sagas."""
+        return Response(statistics())
+
+
+class DefinitionListView(APIView):
+    """The workflows."""
+
+    roles = {"GET": (CLIENT, READER)}
+
+    @docs.definition_list
+    def get(self, request: Request) -> Response:  # noqa: ARG002 - DRF's signature
+        """List workflows."""
+        results = [
+            {"name": d.name, "version": d.version, "title": d.title, "steps": [step.name for step in d.steps]}
+            for d in engine().definitions.all()
+        ]
+        return Response({"results": results})
+
+
+class DefinitionView(APIView):
+    """One version of a workflow."""
+
+    roles = {"GET": (CLIENT, READER)}
+
+    @docs.definition_detail
+    def get(self, request: Request, name: str, version: int) -> Response:  # noqa: ARG002 - DRF's signature
+        """Show a workflow."""
+        definition = engine().definitions.version(name, version)
+        return Response(definition_json(definition))
+
+
+def _start_fields(data: Any) -> dict[str, Any]:
+    """`workflow` (or `saga_type`), `input`, `version`, `correlation_id`. Raises ValidationError, field by field."""
+    if not isinstance(data, dict):
+        raise ValidationError({"body": ["must be an object"]})
+    given = dict(data)
+    alias = given.pop("saga_type", None)
+    asked = {"version": None, "correlation_id": None, "input": {}, "workflow": alias, **given}
+    faults: dict[str, list[str]] = {
+        name: ["is not a field; there is workflow, input, version, correlation_id"]
+        for name in set(asked) - {"version", "correlation_id", "input", "workflow"}
+    }
+    if not isinstance(asked["workflow"], str) or not asked["workflow"]:
+        faults["workflow"] = ["is required: the name of a workflow; GET /api/sagas/definitions/ lists them"]
+    if asked["version"] is not None and (type(asked["version"]) is not int or asked["version"] < 1):
+        faults["version"] = ["must be a whole number from 1"]
+    if not isinstance(asked["input"], dict):
+        faults["input"] = ["must be an object"]
+    correlation = asked["correlation_id"]
+    if correlation is not None and not (isinstance(correlation, str) and acceptable(correlation)):
+        faults["correlation_id"] = ["must be 1 to 128 letters, digits or ._:/+=@-"]
+    if faults:
+        raise ValidationError(faults)
+    return asked

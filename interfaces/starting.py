@@ -1,0 +1,78 @@
+"""What every way of starting a saga shares: how long the client waits, its idempotency key, what it is answered."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from application.ports import IdempotentRequest
+from application.saga_orchestrator import StartRequest
+from domain.entities import Saga
+from domain.events import SagaStatus
+from interfaces.platform import engine
+
+DEFAULT_WAIT = 25.0
+LONGEST_WAIT = 30.0
+"""The gateway gives up after 35 s; a saga that takes longer is answered 202 before that."""
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def start_saga(
+    request: Request, workflow: str, given: Any, correlation_id: str | None = None, version: int | None = None
+) -> Saga:
+    """Start the workflow for this HTTP request, and drive it for as long as the client waits."""
+    return engine().start(
+        StartRequest(
+            workflow=workflow,
+            version=version,
+            input=given,
+            correlation_id=correlation_id or request.correlation_id,
+            actor=request.user.name,
+            idempotency=_idempotency(request, workflow, version, given),
+            wait=wait_budget(request.headers.get("Prefer", "")),
+        )
+    )
+
+
+def answer(saga: Saga, body: Mapping[str, Any], location: str) -> Response:
+    """The answer to a start: the saga itself, with the status that says how it ended, or 202 and where to look."""
+    status = status_code(saga)
+    headers = {"Location": location}
+    if status == 202:  # noqa: PLR2004
+        headers["Retry-After"] = "30" if saga.resting else "1"
+    return Response(body, status=status, headers=headers)
+
+
+def status_code(saga: Saga) -> int:
+    """201 completed; 409 refused and undone; 504 out of time and undone; 502 failed and undone; 202 not finished."""
+    if not saga.finished:
+        return 202
+    if saga.status is SagaStatus.COMPLETED:
+        return 201
+    assert saga.failure is not None, "a saga that was undone has a reason"
+    return {"rejected": 409, "deadline": 504}.get(saga.failure.outcome, 502)
+
+
+def wait_budget(prefer: str) -> float:
+    """Seconds that a client waits, from `Prefer` (RFC 7240); what is not understood there is ignored."""
+    if re.search(r"(?:^|[,;\s])respond-async(?:$|[,;\s])", prefer):
+        return 0.0
+    found = _WAIT.search(prefer)
+    return min(float(found[1]), LONGEST_WAIT) if found else DEFAULT_WAIT
+
+
+def _idempotency(request: Request, workflow: str, version: int | None, given: Any) -> IdempotentRequest | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        raise ValidationError({"Idempotency-Key": ["must be 1 to 255 visible ASCII characters"]})
+    content = msgspec.json.encode([workflow, version, given], order="deterministic")
+    return IdempotentRequest(key, hashlib.sha256(content).digest())

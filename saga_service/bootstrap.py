@@ -1,0 +1,85 @@
+"""Where adapters meet ports: the only module that knows both sides."""
+
+import os
+import socket
+import time
+from datetime import UTC, datetime
+from functools import cache, partial
+from uuid import UUID
+
+import uuid_utils.compat
+from django.conf import settings
+
+from application.saga_orchestrator import SagaOrchestrator
+from domain.workflows import shipped_definitions
+from infrastructure import health, metrics, observation
+from infrastructure.definition_store import DefinitionStore
+from infrastructure.http_participants import HttpParticipants
+from infrastructure.saga_queries import PostgresSagaQueries
+from infrastructure.saga_store import PostgresSagaStore
+from interfaces.platform import Platform
+
+
+class SystemClock:
+    """Real time."""
+
+    def now(self) -> datetime:
+        """The time in UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+@cache
+def definitions() -> DefinitionStore:
+    """The workflows of this process."""
+    return DefinitionStore(shipped_definitions())
+
+
+@cache
+def engine() -> SagaOrchestrator:
+    """The engine of this process."""
+    config = settings.SAGA_ORCHESTRATOR_CONFIG
+    return SagaOrchestrator(
+        store=PostgresSagaStore(definitions()),
+        participants=HttpParticipants(
+            config["SERVICES"], config["KONG_GATEWAY"]["API_KEY"], observe=metrics.observe_call
+        ),
+        definitions=definitions(),
+        clock=SystemClock(),
+        observe=observation.observe,
+        new_id=new_id,
+        owner=f"{socket.gethostname()}:{os.getpid()}",
+        saga_timeout=config["SAGA_TIMEOUT"],
+        max_retries=config["MAX_RETRIES"],
+    )
+
+
+@cache
+def platform() -> Platform:
+    """What the interfaces of this process reach."""
+    gateway_url = settings.SAGA_ORCHESTRATOR_CONFIG["KONG_GATEWAY"]["BASE_URL"]
+    return Platform(
+        engine=engine(),
+        queries=PostgresSagaQueries(),
+        heartbeat=health.WorkerHeartbeat(),
+        checks={
+            "database": health.database,
+            "gateway": partial(health.gateway, gateway_url),
+            "worker": lambda: health.worker(datetime.now(UTC)),
+        },
+        exposition=metrics.exposition,
+    )
+
+
+def new_id() -> UUID:
+    """A UUIDv7: ids in the order of time, so that new rows stand together in every index."""
+    return uuid_utils.compat.uuid7()
+
+
+def start() -> SagaOrchestrator:
+    """Make this process ready to drive sagas. Raises DefinitionChanged when a stored version differs."""
+    definitions().register()
+    return engine()

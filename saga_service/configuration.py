@@ -1,0 +1,168 @@
+"""The environment, read once and typed. With DEBUG off a missing or example secret stops the start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+EXAMPLE_API_KEY = "magasin-secret-key-2025"
+EXAMPLE_GATEWAY_SECRET = "dev-gateway-secret"  # noqa: S105 - the development default, refused with DEBUG off
+EXAMPLE_SECRET_KEY = "development-only-secret-key-of-the-saga-orchestrator"  # noqa: S105 - as above
+
+SERVICES = {
+    "catalogue": "CATALOGUE_URL",
+    "inventaire": "INVENTAIRE_URL",
+    "commandes": "COMMANDES_URL",
+    "betting": "BETTING_SERVICE_URL",
+    "wallet": "WALLET_SERVICE_URL",
+    "risk-management": "RISK_MANAGEMENT_SERVICE_URL",
+    "orders": "ORDER_SERVICE_URL",
+    "payments": "PAYMENT_SERVICE_URL",
+    "flights": "FLIGHT_SERVICE_URL",
+    "loyalty": "LOYALTY_SERVICE_URL",
+    "integraciones": "INTEGRACIONES_API_URL",
+    "alianzas": "ALIANZAS_API_URL",
+}
+"""Each participant's name, and the variable that reaches it at another address than the gateway's."""
+
+ROLES = frozenset({"saga-client", "saga-reader", "saga-operator", "saga-admin"})
+
+
+class ConfigurationError(Exception):
+    """The environment is wrong; the message names the variable and what to put there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A caller of the orchestrator's own, without the gateway: `name:role:key` in SAGA_API_KEYS."""
+
+    name: str
+    role: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Everything that the environment decides. Times are seconds."""
+
+    debug: bool
+    secret_key: str = field(repr=False)
+    gateway_url: str
+    gateway_key: str = field(repr=False)
+    gateway_secret: str = field(repr=False)
+    services: Mapping[str, str]
+    api_keys: tuple[ApiKey, ...]
+    saga_timeout: float
+    max_retries: int
+    allowed_hosts: tuple[str, ...]
+    log_level: str
+    database: Mapping[str, object] | None = field(repr=False)
+    """Django's settings of the database; None means the embedded PostgreSQL."""
+
+
+def read(environment: Mapping[str, str] = os.environ) -> Configuration:
+    """The configuration. Raises ConfigurationError with every fault named."""
+    faults: list[str] = []
+    debug = _flag(environment, "DEBUG", faults)
+    gateway_url = _url(environment, "KONG_GATEWAY_URL", "http://localhost:8080", faults)
+    configuration = Configuration(
+        debug=debug,
+        secret_key=_secret(environment, "SECRET_KEY", EXAMPLE_SECRET_KEY, faults, debug=debug),
+        gateway_url=gateway_url,
+        gateway_key=_secret(environment, "KONG_API_KEY", EXAMPLE_API_KEY, faults, debug=debug),
+        gateway_secret=_secret(environment, "GATEWAY_SHARED_SECRET", EXAMPLE_GATEWAY_SECRET, faults, debug=debug),
+        services={
+            name: _url(environment, variable, f"{gateway_url}/api/{name}", faults)
+            for name, variable in SERVICES.items()
+        },
+        api_keys=_api_keys(environment, faults),
+        saga_timeout=_number(environment, "SAGA_TIMEOUT", 30.0, 1, faults),
+        max_retries=int(_number(environment, "MAX_RETRIES", 3, 0, faults)),
+        allowed_hosts=tuple(filter(None, environment.get("ALLOWED_HOSTS", "*" if debug else "").split(","))),
+        log_level=environment.get("LOG_LEVEL", "INFO").upper(),
+        database=_database(environment, faults),
+    )
+    if not debug and not configuration.allowed_hosts:
+        faults.append("ALLOWED_HOSTS: name the hosts that this service answers to, separated by commas")
+    if not debug and configuration.database is None:
+        faults.append("DATABASE_URL: set it, or DB_HOST and its companions; the embedded PostgreSQL is for development")
+    if faults:
+        raise ConfigurationError("The environment is wrong:\n  " + "\n  ".join(faults))
+    return configuration
+
+
+def _flag(environment: Mapping[str, str], name: str, faults: list[str]) -> bool:
+    value = environment.get(name, "False").strip().lower()
+    if value not in {"true", "false", "1", "0", "yes", "no", "on", "off", ""}:
+        faults.append(f"{name}: {value!r} is neither True nor False")
+    return value in {"true", "1", "yes", "on"}
+
+
+def _secret(environment: Mapping[str, str], name: str, example: str, faults: list[str], *, debug: bool) -> str:
+    value = environment.get(name, "")
+    if debug:
+        return value or example
+    if not value:
+        faults.append(f"{name}: set it; there is a default only with DEBUG=True")
+    elif value == example:
+        faults.append(f"{name}: the example value is public; choose another (or DEBUG=True for development)")
+    return value
+
+
+def _url(environment: Mapping[str, str], name: str, default: str, faults: list[str]) -> str:
+    value = (environment.get(name) or default).rstrip("/")
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        faults.append(f"{name}: {value!r} is not an http(s) URL")
+    return value
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, least: float, faults: list[str]) -> float:
+    value = environment.get(name) or str(default)
+    try:
+        number = float(value)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= 86400:  # noqa: PLR2004 - a day
+        faults.append(f"{name}: {value!r} is not a number from {least} to 86400")
+    return number
+
+
+def _api_keys(environment: Mapping[str, str], faults: list[str]) -> tuple[ApiKey, ...]:
+    keys = []
+    for entry in filter(None, environment.get("SAGA_API_KEYS", "").split(",")):
+        name, role, key = (*entry.split(":", 2), "", "")[:3]
+        if not name or role not in ROLES or len(key) < 16:  # noqa: PLR2004 - shorter can be guessed
+            faults.append(f"SAGA_API_KEYS: {name!r} must be name:role:key, role in {sorted(ROLES)}, key of 16 or more")
+        keys.append(ApiKey(name, role, key))
+    return tuple(keys)
+
+
+def _database(environment: Mapping[str, str], faults: list[str]) -> Mapping[str, object] | None:
+    url = environment.get("DATABASE_URL")
+    if url:
+        parts = urlsplit(url)
+        if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
+            faults.append("DATABASE_URL: must be postgresql://user:password@host:port/name")
+        return database_settings(url)
+    if environment.get("DB_HOST"):
+        return {
+            "HOST": environment["DB_HOST"],
+            "PORT": environment.get("DB_PORT", "5432"),
+            "NAME": environment.get("DB_NAME", "saga"),
+            "USER": environment.get("DB_USER", "saga"),
+            "PASSWORD": environment.get("DB_PASSWORD", ""),
+        }
+    return None
+
+
+def database_settings(url: str) -> Mapping[str, object]:
+    """Django's settings of a `postgresql://` URL."""
+    parts = urlsplit(url)
+    return {
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or 5432),
+        "NAME": parts.path.strip("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+    }

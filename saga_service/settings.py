@@ -1,0 +1,106 @@
+"""Django's settings, from the environment that `configuration` has read and checked."""
+
+from pathlib import Path
+
+from saga_service import configuration
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+CONFIGURATION = configuration.read()
+
+DEBUG = CONFIGURATION.debug
+SECRET_KEY = CONFIGURATION.secret_key
+ALLOWED_HOSTS = list(CONFIGURATION.allowed_hosts)
+
+SAGA_ORCHESTRATOR_CONFIG = {
+    "KONG_GATEWAY": {
+        "BASE_URL": CONFIGURATION.gateway_url,
+        "API_KEY": CONFIGURATION.gateway_key,
+        "SHARED_SECRET": CONFIGURATION.gateway_secret,
+    },
+    "SERVICES": dict(CONFIGURATION.services),
+    "SAGA_TIMEOUT": CONFIGURATION.saga_timeout,
+    "MAX_RETRIES": CONFIGURATION.max_retries,
+    "API_KEYS": CONFIGURATION.api_keys,
+}
+
+SAGA_PLATFORM = "saga_service.bootstrap.platform"
+
+INSTALLED_APPS = [
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_yasg",
+    "infrastructure.apps.SagaConfig",
+    "interfaces.apps.InterfacesConfig",
+]
+MIDDLEWARE = [
+    "interfaces.correlation.CorrelationMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+]
+ROOT_URLCONF = "saga_service.urls"
+WSGI_APPLICATION = "saga_service.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    }
+]
+
+if CONFIGURATION.database is None:
+    from devstack.postgres import ensure_running  # only where there is no database to be told of
+
+    _database = configuration.database_settings(ensure_running(BASE_DIR / ".data" / "postgres"))
+else:
+    _database = dict(CONFIGURATION.database)
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        **_database,
+        # A connection a thread, kept: opening one costs more than a whole saga.
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+# One message of an order has at most 200 lines: some 20 kB. Ten times that is a mistake or an attack.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+APPEND_SLASH = False
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["interfaces.callers.CallerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["interfaces.callers.RolePermission"],
+    "DEFAULT_PARSER_CLASSES": ["interfaces.wire.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["interfaces.wire.JSONRenderer"],
+    "EXCEPTION_HANDLER": "interfaces.errors.problem_response",
+    "UNAUTHENTICATED_USER": None,
+}
+SWAGGER_USE_COMPAT_RENDERERS = False
+SWAGGER_SETTINGS = {
+    "DEFAULT_INFO": "interfaces.documentation.API_INFO",
+    "USE_SESSION_AUTH": False,
+    "SECURITY_DEFINITIONS": {"X-API-Key": {"type": "apiKey", "name": "X-API-Key", "in": "header"}},
+    "DEFAULT_MODEL_RENDERING": "example",
+}
+REDOC_SETTINGS = {"NATIVE_SCROLLBARS": True, "HIDE_HOSTNAME": True}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "infrastructure.logging.JsonFormatter"}},
+    "filters": {"correlation": {"()": "interfaces.correlation.CorrelationFilter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["correlation"]}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "saga": {"level": CONFIGURATION.log_level},
+        # Refused requests are answered and counted; they are not the service's errors.
+        "django.request": {"level": "ERROR"},
+    },
+}
+SILENCED_SYSTEM_CHECKS: list[str] = []

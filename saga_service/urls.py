@@ -1,0 +1,7 @@
+"""The service's routes, and its answers to addresses and errors that no view has."""
+
+from django.urls import include, path
+
+urlpatterns = [path("", include("interfaces.urls"))]
+handler404 = "interfaces.errors.not_found"
+handler500 = "interfaces.errors.server_error"
