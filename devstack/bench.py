@@ -23,6 +23,7 @@ from devstack import postgres
 from devstack.bench_measure import DatabaseCounts, Stopwatch, children
 from devstack.bench_report import comparison, table
 from devstack.bench_stub import stub_command
+from devstack.lock import LockHeldError, only_one
 from devstack.processes import ProcessError, Processes, accepts, answers, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +42,7 @@ class Bench:
 
     def __init__(self, processes: Processes, wsgi: str, data: Path) -> None:
         self.processes, self.data, self.port = processes, data, free_port()
+        shutil.rmtree(data / "postgres", ignore_errors=True)  # so that every run begins with the same, empty tables
         self.database = postgres.ensure_running(data / "postgres")
         stub = free_port()
         self.stub = processes.start("participants", stub_command(data / "participants", stub))
@@ -151,6 +153,7 @@ def _migrate(environment: dict[str, str]) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Start everything, measure, end everything; also when it fails."""
+    postgres.stop(options.data / "postgres", "immediate")  # of a run that was killed
     shutil.rmtree(options.data / "logs", ignore_errors=True)
     try:
         with Processes(options.data / "logs", ROOT) as processes:
@@ -162,7 +165,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         # the sessions of gunicorn are closed now, so that PostgreSQL has counted what they did
         return {**_circumstances(options), **result, **bench.counts.per_saga(result["sagas"])}
     finally:
-        postgres.stop(options.data / "postgres")
+        postgres.stop(options.data / "postgres", "immediate")
 
 
 def _profiler(bench: Bench, options: argparse.Namespace) -> subprocess.Popen[bytes] | None:
@@ -213,8 +216,9 @@ def main(arguments: list[str] | None = None) -> int:
     earlier = json.loads(options.compare.read_text()) if options.compare else None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        result = run(options)
-    except (BenchError, ProcessError, postgres.PostgresError) as error:
+        with only_one(options.data / "bench.lock"):
+            result = run(options)
+    except (BenchError, LockHeldError, ProcessError, postgres.PostgresError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

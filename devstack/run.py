@@ -7,7 +7,6 @@ it starts ends with it; data and logs are in `.data/`.
 
 import argparse
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -16,13 +15,14 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
 
 from devstack import postgres
 from devstack.first_order import OrderError, place_order, where_to_look
+from devstack.lock import LockHeldError, holder, only_one
 from devstack.processes import ProcessError, Processes, answers, is_free
 from devstack.stack import ROOT, Part, Ports, Stack, variable
 
+LOCK = "run.lock"
 SECONDS_TO_START = 60
 SECONDS_TO_STOP = 40
 SECONDS_FOR_PORTS = 3  # what an earlier run left may be on its way out
@@ -35,7 +35,7 @@ class RunError(Exception):
 
 def run(stack: Stack) -> None:
     """Start everything and serve; returns by KeyboardInterrupt or by an error, with everything ended."""
-    with _only_one(stack.data), contextlib.ExitStack() as ending:
+    with only_one(stack.data / LOCK), contextlib.ExitStack() as ending:
         _require_free_ports(stack.ports)
         database = ending.enter_context(_database(stack))
         processes = ending.enter_context(Processes(stack.data / "logs", ROOT))
@@ -61,32 +61,6 @@ def run(stack: Stack) -> None:
 
 def _launch(processes: Processes, part: Part) -> None:
     processes.start(part.name, part.command, part.environment or None)
-
-
-@contextlib.contextmanager
-def _only_one(data: Path) -> Iterator[None]:
-    """Hold the lock of the data directory, with this process's id in it for `--stop`."""
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "run.lock").open("a+") as lock:
-        if not _acquire(lock):
-            raise RunError(f"already running (process {_owner(lock)}): Ctrl-C there, or `make stop`")
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def _acquire(lock: TextIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _owner(lock: TextIO) -> int:
-    lock.seek(0)
-    return int(lock.read())
 
 
 def _require_free_ports(ports: Ports) -> None:
@@ -138,16 +112,14 @@ def _say(name: str, what: str) -> None:
 
 def stop(data: Path) -> None:
     """End the run of this data directory, wherever it was started, and its PostgreSQL."""
-    path = data / "run.lock"
-    if path.exists():
-        with path.open("a+") as lock:
-            if not _acquire(lock):
-                os.kill(_owner(lock), signal.SIGTERM)
-                deadline = time.monotonic() + SECONDS_TO_STOP
-                while not _acquire(lock):
-                    if time.monotonic() > deadline:
-                        raise RunError(f"process {_owner(lock)} has not ended after {SECONDS_TO_STOP} s")
-                    time.sleep(0.05)
+    process = holder(data / LOCK)
+    if process:
+        os.kill(process, signal.SIGTERM)
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        while holder(data / LOCK):
+            if time.monotonic() > deadline:
+                raise RunError(f"process {process} has not ended after {SECONDS_TO_STOP} s")
+            time.sleep(0.05)
     postgres.stop(data / "postgres")
 
 
@@ -178,6 +150,9 @@ def main(arguments: list[str] | None = None) -> int:
             run(Stack(Ports.of(os.environ, options.base_port), data))
     except KeyboardInterrupt:
         print("\nstopped", flush=True)
+    except LockHeldError as error:
+        print(f"run: {error} with {data}: Ctrl-C there, or `make stop`", file=sys.stderr)
+        return 1
     except (RunError, OrderError, ProcessError, postgres.PostgresError) as error:
         print(f"\nrun: {error}", file=sys.stderr)
         return 1
