@@ -1,0 +1,167 @@
+"""`make run` as a real process on ports and data of its own: it serves, it ends, and nothing of it is left."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from devstack.processes import free_port, is_free
+from devstack.stack import ROOT
+
+SECONDS_TO_SERVE = 90
+SECONDS_TO_END = 60
+PORTS = 8
+# What would lead a stack of its own to somebody else's database or participants.
+FOREIGN = re.compile(r"DATABASE_URL|DB_\w+|\w+_URL|\w+_PORT|PROMETHEUS_MULTIPROC_DIR|DJANGO_SETTINGS_MODULE")
+
+
+class Run:
+    """One `python -m devstack.run`."""
+
+    def __init__(self, data: Path) -> None:
+        self.data, self.base, self.mark = data, free_row(PORTS), f"run-{uuid4()}"
+        self.output = data.with_suffix(".log")
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                self.command(), cwd=ROOT, env=self.environment(), stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def command(self, *more: str) -> list[str]:
+        return [sys.executable, "-m", "devstack.run", "--data", str(self.data), "--base-port", str(self.base), *more]
+
+    def environment(self) -> dict[str, str]:
+        mine = {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
+        return {**mine, "RUN_MARK": self.mark}
+
+    def again(self, *more: str) -> subprocess.CompletedProcess[str]:
+        command = self.command(*more)
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_TO_END,
+            check=False,
+        )
+
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def wait_until_serving(self) -> None:
+        wait_until(lambda: "Serving." in self.text() or self.process.poll() is not None, SECONDS_TO_SERVE, self.text)
+        assert self.process.poll() is None, self.text()
+
+    def wait_for_end(self) -> int:
+        return self.process.wait(SECONDS_TO_END)
+
+    def left(self) -> list[str]:
+        """Every process that this run started, known by its environment, its command line or its directory."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                marked = f"RUN_MARK={self.mark}".encode() in (entry / "environ").read_bytes()
+                at_home = (entry / "cwd").readlink().is_relative_to(self.data)
+                if command and (marked or at_home or str(self.data) in command):
+                    found.append(f"{entry.name}: {command}")
+        return found
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.again("--stop")
+
+
+def free_row(length: int) -> int:
+    """The first of so many free ports in a row."""
+    while True:
+        base = free_port()
+        if base + length < 65536 and all(is_free(base + offset) for offset in range(length)):
+            return base
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, say: Callable[[], object]) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, say()
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    started = Run(tmp_path / "data")
+    yield started
+    started.end()
+
+
+def test_it_serves_orders_from_end_to_end_and_ctrl_c_leaves_nothing_behind(run):
+    run.wait_until_serving()
+    assert "201 SAGA_TERMINEE" in run.text()
+
+    second = run.again()
+    assert second.returncode == 1
+    assert f"already running (process {run.process.pid})" in second.stderr
+
+    api, gateway = (f"http://localhost:{run.base + offset}" for offset in (0, 1))
+    script = [sys.executable, "test_saga_integration.py", "--api", api, "--gateway", gateway]
+    checked = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+    run.process.send_signal(signal.SIGINT)
+    assert run.wait_for_end() == 0, run.text()
+    assert run.left() == []
+
+
+def test_a_process_that_dies_is_named_and_everything_ends(run):
+    run.wait_until_serving()
+    worker = next(line for line in run.left() if "saga_worker" in line)
+
+    os.kill(int(worker.partition(":")[0]), signal.SIGKILL)
+
+    assert run.wait_for_end() == 1
+    assert "worker ended with status -9" in run.text()
+    assert run.left() == []
+
+
+def test_everything_but_the_database_ends_with_a_supervisor_that_is_killed(run):
+    run.wait_until_serving()
+
+    run.process.kill()
+    run.wait_for_end()
+
+    wait_until(lambda: all("postgres" in line for line in run.left()), SECONDS_TO_END, run.left)
+    assert run.again("--stop").returncode == 0
+    assert run.left() == []
+
+
+def test_a_taken_port_is_named_with_the_variable_that_chooses_another(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "devstack.run", "--data", str(tmp_path), "--base-port", str(port)]
+        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+    assert refused.returncode == 1
+    assert f"port {port} (api) is taken" in refused.stderr
+    assert "API_PORT" in refused.stderr
+
+
+def test_the_end_to_end_script_says_how_to_start_what_it_does_not_find():
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    script = [sys.executable, "test_saga_integration.py", "--api", nowhere, "--gateway", nowhere]
+
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == 2
+    assert nowhere in done.stderr
+    assert "make run" in done.stderr
