@@ -8,7 +8,6 @@ starter ends, keeps its port over restarts, and syncs every commit to the disk a
 import argparse
 import contextlib
 import fcntl
-import functools
 import importlib.util
 import os
 import pwd
@@ -168,11 +167,8 @@ def _processes(directory: Path) -> list[int]:
 
 
 def _pg(directory: Path, program: str, *arguments: str) -> None:
-    prefix, options = _unprivileged(directory)
-    command = [*prefix, str(_programs() / program), *arguments]
-    done = subprocess.run(
-        command, **options, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    command = [*_unprivileged(directory), str(_programs() / program), *arguments]
+    done = subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         log = directory / "postgres.log"
         tail = log.read_text(errors="replace").splitlines()[-8:] if log.exists() else []
@@ -188,32 +184,36 @@ def _programs() -> Path:
     return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
-def _unprivileged(directory: Path) -> tuple[list[str], dict[str, Any]]:
-    """How to run PostgreSQL, which refuses uid 0: as another name for root where the kernel allows, else as nobody."""
+def _unprivileged(directory: Path) -> list[str]:
+    """What to start PostgreSQL with, which refuses uid 0: root takes another name, or becomes nobody.
+
+    A container may forbid the first. As nobody it keeps one right of root's, to enter every directory on the way to
+    its own; its programs need to be where others may enter all the same.
+    """
     if os.geteuid() != 0:
-        return [], {}
-    if _has_user_namespaces():
-        return _AS_ANOTHER, {}
+        return []
+    if _works(*_AS_ANOTHER, "true"):
+        return _AS_ANOTHER
     nobody = pwd.getpwnam("nobody")
     os.chown(directory, nobody.pw_uid, nobody.pw_gid)
-    identity = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-    for needed in (_programs() / "postgres", directory):
-        if subprocess.run(["test", "-x", str(needed)], **identity, check=False).returncode != 0:  # type: ignore[call-overload]
-            raise PostgresError(
-                f"PostgreSQL does not run as root, and the user nobody may not enter {needed}: "
-                "work as another user, put the project where others may enter, or set DATABASE_URL"
-            )
-    return [], identity
+    ids = [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+    prefix = ["setpriv", *ids, "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--"]
+    if not _works(*prefix, "test", "-x", str(_programs() / "postgres")):
+        raise PostgresError(
+            f"PostgreSQL does not run as root, and the user nobody may not run {_programs() / 'postgres'}: work as "
+            "another user, put the virtual environment where others may enter, or set DATABASE_URL"
+        )
+    return prefix
 
 
 _AS_ANOTHER = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
 
 
-@functools.cache
-def _has_user_namespaces() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    return subprocess.run([*_AS_ANOTHER, "true"], capture_output=True, check=False).returncode == 0
+def _works(*command: str) -> bool:
+    return (
+        shutil.which(command[0]) is not None
+        and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
