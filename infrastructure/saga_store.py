@@ -4,16 +4,21 @@ A connection that breaks is opened again and the statement repeated, which is sa
 a repeat that finds its own first try already there has simply lost the answer.
 """
 
+import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import msgspec
-from django.db import InterfaceError, OperationalError, connection
+import psycopg2
+from django.db import OperationalError, connection
 
 from application.ports import Definitions, Existing, IdempotentRequest, Lease
 from domain.entities import Saga
@@ -21,7 +26,28 @@ from domain.events import Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import LeaseLost, SagaNotFound, StoreUnavailable
 from domain.progress import Origin
 
-_SQL = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
+logger = logging.getLogger("saga")
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """A statement of sql/, whose `%(name)s` are parameters, as PostgreSQL's PREPARE and EXECUTE want it."""
+
+    prepare: str
+    execute: str
+
+
+def _statement(path: Path) -> _Statement:
+    text, name = path.read_text(), f"saga_{path.stem}"
+    parameters = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+    numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${parameters.index(found[1]) + 1}", text)
+    values = ", ".join(f"%({parameter})s" for parameter in parameters)
+    return _Statement(prepare=f"PREPARE {name} AS {numbered}", execute=f"EXECUTE {name} ({values})")
+
+
+_STATEMENTS = {path.stem: _statement(path) for path in (Path(__file__).parent / "sql").glob("*.sql")}
+_PREPARED: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+"""Which statements each open connection knows."""
 _ENCODER = msgspec.json.Encoder()
 RECONNECT_WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds before each repetition over a new connection: long enough for PostgreSQL to restart, well within a lease."""
@@ -122,15 +148,31 @@ class PostgresSagaStore:
         """Run a statement of sql/, over a new connection when the old one breaks; StoreUnavailable in the end."""
         for wait in (*RECONNECT_WAITS, None):
             try:
-                with connection.cursor() as cursor:
-                    cursor.execute(_SQL[name], parameters)
-                    return cursor.fetchall()
-            except (OperationalError, InterfaceError) as error:
+                return _execute(name, parameters)
+            except (psycopg2.OperationalError, psycopg2.InterfaceError, OperationalError) as error:
                 connection.close()
+                logger.warning("database: %s", str(error).strip(), extra={"statement": name, "retry_in": wait})
                 if wait is None:
                     raise StoreUnavailable from error
                 self._sleep(wait)
         raise AssertionError  # the loop returns or raises
+
+
+def _execute(name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Run a statement on this thread's connection, prepared there once: planning costs as much as running.
+
+    The driver's own cursor: Django's would first ask whether the connection is alive, and `_run` finds out anyway.
+    """
+    connection.ensure_connection()
+    session = connection.connection
+    prepared = _PREPARED.setdefault(session, set())
+    with session.cursor() as cursor:
+        if name not in prepared:
+            cursor.execute(_STATEMENTS[name].prepare)
+            prepared.add(name)
+        cursor.execute(_STATEMENTS[name].execute, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
 
 def _checkpoint_values(saga: Saga, events: Sequence[SagaEvent]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = int(os.environ.get("WEB_THREADS", "16"))
 # The gateway keeps idle connections for 60 s; whoever closes first loses requests, and it must not be us.
 keepalive = 75
+# gunicorn would put its control socket where every gunicorn of this user does.
+control_socket_disable = True
 # A synchronous saga may take its wait budget and one call's timeout.
 timeout = 60
 graceful_timeout = 40

@@ -2,7 +2,7 @@
 -- The WHERE is the fence: a driver that no longer owns the saga, or that is behind, moves nothing and appends nothing.
 -- `sync` is off while only safe reads follow; it is on before a call with an effect goes out and before an end is told.
 WITH durability AS MATERIALIZED (
-    SELECT set_config('synchronous_commit', %(sync)s, true)
+    SELECT set_config('synchronous_commit', %(sync)s::text, true)
 ), saga AS (
     UPDATE sagas SET
         status = %(status)s, state = %(state)s, error = %(error)s, seq = %(seq)s,
@@ -17,7 +17,7 @@ WITH durability AS MATERIALIZED (
         due_at, service, http_method, http_status, duration, actor
     )
     SELECT saga.id, event.*
-    FROM saga, json_to_recordset(%(events)s) AS event (
+    FROM saga, json_to_recordset(%(events)s::json) AS event (
         seq int, type text, at timestamptz, status text, state text, previous_state text, step text, item int,
         action text, attempt int, outcome text, reason text, output jsonb, due_at timestamptz, service text,
         http_method text, http_status int, duration float8, actor text

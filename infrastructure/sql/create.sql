@@ -3,16 +3,18 @@
 -- commit, so of fifty at once one creates the saga and the others see it.
 -- `sync` is off while only safe reads follow: what a crash of the database then loses had no effect anywhere.
 WITH durability AS MATERIALIZED (
-    SELECT set_config('synchronous_commit', %(sync)s, true)
+    SELECT set_config('synchronous_commit', %(sync)s::text, true)
 ), saga AS (
     INSERT INTO sagas (
         id, workflow, version, tenant, correlation_id, idempotency_key, request_hash, status, state, data, error, seq,
         lease_token, lease_owner, lease_expires_at, wake_at, deadline_at, created_at, updated_at, finished_at
     )
     SELECT
-        %(id)s, %(workflow)s, %(version)s, %(tenant)s, %(correlation_id)s, %(idempotency_key)s, %(request_hash)s,
-        %(status)s, %(state)s, %(data)s, %(error)s, %(seq)s,
-        %(token)s, %(owner)s, %(lease_expires_at)s, %(wake_at)s, %(deadline_at)s, %(at)s, %(at)s, %(finished_at)s
+        %(id)s::uuid, %(workflow)s::text, %(version)s::int, %(tenant)s::text, %(correlation_id)s::text,
+        %(idempotency_key)s::text, %(request_hash)s::bytea, %(status)s::text, %(state)s::text, %(data)s::jsonb,
+        %(error)s::jsonb, %(seq)s::int, %(token)s::uuid, %(owner)s::text, %(lease_expires_at)s::timestamptz,
+        %(wake_at)s::timestamptz, %(deadline_at)s::timestamptz, %(at)s::timestamptz, %(at)s::timestamptz,
+        %(finished_at)s::timestamptz
     FROM durability
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -22,7 +24,7 @@ WITH durability AS MATERIALIZED (
         due_at, service, http_method, http_status, duration, actor
     )
     SELECT saga.id, event.*
-    FROM saga, json_to_recordset(%(events)s) AS event (
+    FROM saga, json_to_recordset(%(events)s::json) AS event (
         seq int, type text, at timestamptz, status text, state text, previous_state text, step text, item int,
         action text, attempt int, outcome text, reason text, output jsonb, due_at timestamptz, service text,
         http_method text, http_status int, duration float8, actor text

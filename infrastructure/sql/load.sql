@@ -6,5 +6,5 @@ SELECT
     event.action, event.attempt, event.outcome, event.reason, event.output, event.due_at, event.service,
     event.http_method, event.http_status, event.duration, event.actor
 FROM sagas JOIN saga_evenements AS event ON event.saga_id = sagas.id
-WHERE sagas.id = ANY(%(ids)s)
+WHERE sagas.id = ANY(%(ids)s::uuid[])
 ORDER BY sagas.id, event.seq
