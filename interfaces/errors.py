@@ -73,11 +73,18 @@ def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
     if isinstance(error, Http404):
         return problem(404, "not_found", "There is nothing at this address."), {}
     if isinstance(error, exceptions.ValidationError):
-        return problem(400, "invalid", "Some fields are wrong.", errors=error.detail), {}
+        return problem(400, "invalid", "Some fields are wrong.", errors=_plain(error.detail)), {}
     if isinstance(error, exceptions.APIException):
         headers = {"WWW-Authenticate": error.auth_header} if getattr(error, "auth_header", None) else {}
         return problem(error.status_code, error.get_codes(), str(error.detail)), headers
     return None, {}
+
+
+def _plain(detail: Any) -> Any:
+    """The texts of DRF's error details, which are texts with a code, as texts."""
+    if isinstance(detail, dict):
+        return {str(name): _plain(part) for name, part in detail.items()}
+    return [_plain(part) for part in detail] if isinstance(detail, list) else str(detail)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:  # noqa: ARG001 - Django's signature

@@ -7,7 +7,9 @@ from saga_service import configuration
 BASE_DIR = Path(__file__).resolve().parent.parent
 CONFIGURATION = configuration.read()
 
-DEBUG = CONFIGURATION.debug
+# Django's own debug mode answers errors with HTML pages and keeps every query: an API wants neither, even in
+# development. The environment's DEBUG decides about callers and secrets, below.
+DEBUG = False
 SECRET_KEY = CONFIGURATION.secret_key
 ALLOWED_HOSTS = list(CONFIGURATION.allowed_hosts)
 
@@ -21,6 +23,7 @@ SAGA_ORCHESTRATOR_CONFIG = {
     "SAGA_TIMEOUT": CONFIGURATION.saga_timeout,
     "MAX_RETRIES": CONFIGURATION.max_retries,
     "API_KEYS": CONFIGURATION.api_keys,
+    "DEBUG": CONFIGURATION.debug,  # nobody has to say who they are, and the example secrets are accepted
 }
 
 SAGA_PLATFORM = "saga_service.bootstrap.platform"
