@@ -81,7 +81,8 @@ def _own_key(meta: dict[str, Any]) -> Caller | None:
     matches = [key for key in settings.SAGA_ORCHESTRATOR_CONFIG["API_KEYS"] if _same(given, key.key)]
     if matches:
         return Caller(matches[0].name, _IMPLIED[matches[0].role])
-    if settings.SAGA_ORCHESTRATOR_CONFIG["DEBUG"] and _same(given, settings.SAGA_ORCHESTRATOR_CONFIG["KONG_GATEWAY"]["API_KEY"]):
+    config = settings.SAGA_ORCHESTRATOR_CONFIG
+    if config["DEBUG"] and _same(given, config["KONG_GATEWAY"]["API_KEY"]):
         return ANYBODY_IN_DEVELOPMENT
     raise AuthenticationFailed("This key is not known here.", code="key_unknown")
 
