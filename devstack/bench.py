@@ -45,7 +45,7 @@ class Bench:
         shutil.rmtree(data / "postgres", ignore_errors=True)  # so that every run begins with the same, empty tables
         self.database = postgres.ensure_running(data / "postgres")
         stub = free_port()
-        self.stub = processes.start("participants", stub_command(data / "participants", stub))
+        self.stub = processes.start("participants", stub_command(data / "participants", stub), os.environ)
         processes.wait_until("participants", lambda: accepts(stub), SECONDS_TO_START)
         self.environment = self._environment(f"http://127.0.0.1:{stub}")
         if wsgi == WSGI:

@@ -37,7 +37,7 @@ class Processes:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, name: str, command: list[str], environment: Mapping[str, str] | None = None) -> int:
+    def start(self, name: str, command: list[str], environment: Mapping[str, str]) -> int:
         """Start a process and return its id.
 
         Its own session keeps the terminal's Ctrl-C from it: only its starter decides when it ends. Where Linux
@@ -48,7 +48,7 @@ class Processes:
             self._started[name] = subprocess.Popen(
                 [*_dying_with_starter(), *command],
                 cwd=self._directory,
-                env=dict(environment) if environment is not None else None,
+                env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -19,12 +19,13 @@ from pathlib import Path
 from devstack import postgres
 from devstack.first_order import OrderError, place_order, where_to_look
 from devstack.lock import LockHeldError, holder, only_one
-from devstack.processes import ProcessError, Processes, answers, is_free
+from devstack.processes import ProcessError, Processes, is_free
 from devstack.stack import ROOT, Part, Ports, Stack, variable
 
 LOCK = "run.lock"
 SECONDS_TO_START = 60
 SECONDS_TO_STOP = 40
+SECONDS_BETWEEN_CHECKS = 0.5
 SECONDS_FOR_PORTS = 3  # what an earlier run left may be on its way out
 DATABASE_VARIABLES = ("DATABASE_URL", "DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
 
@@ -39,28 +40,30 @@ def run(stack: Stack) -> None:
         _require_free_ports(stack.ports)
         database = ending.enter_context(_database(stack))
         processes = ending.enter_context(Processes(stack.data / "logs", ROOT))
-        for part in [*stack.participants(), stack.development_gateway()]:
-            _launch(processes, part)
-        _migrate(stack, database, processes.log("migrate"))
-        _empty(stack.metrics)
-        orchestrator, worker = stack.orchestrator(database), stack.worker(database)
-        _launch(processes, orchestrator)
-        _launch(processes, worker)
-        for part in [*stack.participants(), stack.development_gateway(), orchestrator, worker]:
-            processes.wait_until(part.name, lambda url=part.health: answers(url), SECONDS_TO_START)  # type: ignore[misc]
+        for part in [*_start(stack, processes, database), stack.readiness()]:
+            processes.wait_until(part.name, part.is_healthy, SECONDS_TO_START)
             _say(part.name, part.health)
-        ready = f"http://127.0.0.1:{stack.ports.api}/api/saga/health/"
-        processes.wait_until("orchestrator", lambda: answers(ready), SECONDS_TO_START)
-        _say("ready", ready)
         place_order(stack)
         where_to_look(stack)
         while True:
             processes.check_all()
-            time.sleep(0.5)
+            time.sleep(SECONDS_BETWEEN_CHECKS)
 
 
-def _launch(processes: Processes, part: Part) -> None:
-    processes.start(part.name, part.command, part.environment or None)
+def _start(stack: Stack, processes: Processes, database: Mapping[str, str]) -> list[Part]:
+    """Whatever needs no database starts while it is migrated."""
+    first = [*stack.participants(), stack.development_gateway()]
+    _launch(processes, first)
+    _migrate(stack, database, processes.log("migrate"))
+    _empty(stack.metrics)
+    second = [stack.orchestrator(database), stack.worker(database)]
+    _launch(processes, second)
+    return first + second
+
+
+def _launch(processes: Processes, parts: list[Part]) -> None:
+    for part in parts:
+        processes.start(part.name, part.command, part.environment)
 
 
 def _require_free_ports(ports: Ports) -> None:

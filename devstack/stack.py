@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from devstack.processes import answers
+
 ROOT = Path(__file__).resolve().parent.parent
 PARTICIPANTS = ("catalogue", "inventaire", "commandes")
 DEVELOPMENT_KEY = "magasin-secret-key-2025"  # of the consumer `magasin` in kong/kong.yml
@@ -46,7 +48,10 @@ class Part:
     name: str
     command: list[str]
     health: str
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def is_healthy(self) -> bool:
+        return answers(self.health)
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,10 @@ class Stack:
         port = self.ports.worker_metrics
         command = [sys.executable, "manage.py", "saga_worker", "--metrics-port", str(port)]
         return Part("worker", command, f"http://127.0.0.1:{port}/metrics", self.settings(database))
+
+    def readiness(self) -> Part:
+        """The orchestrator once more: whether it has all that sagas need, the worker's first report included."""
+        return Part("orchestrator", [], f"http://127.0.0.1:{self.ports.api}/api/saga/health/")
 
     def settings(self, database: Mapping[str, str]) -> dict[str, str]:
         """The orchestrator's environment: development defaults, which the caller's own environment may replace."""
