@@ -88,7 +88,8 @@ class Load:
 
     def __init__(self, port: int) -> None:
         command = [sys.executable, "-m", "devstack.bench_load", str(port)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(command, **pipes, text=True, cwd=ROOT, start_new_session=True)
 
     def __enter__(self) -> Self:
         return self
