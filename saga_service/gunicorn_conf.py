@@ -1,7 +1,6 @@
 """gunicorn's settings: threads for synchronous sagas, keep-alive beyond the gateway's, metrics of all processes."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,9 @@ def on_starting(server: Any) -> None:  # noqa: ARG001 - gunicorn's hook
     """Empty the metrics of an earlier life: their processes are gone and their ids are used again."""
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if directory:
-        shutil.rmtree(directory, ignore_errors=True)
         Path(directory).mkdir(parents=True, exist_ok=True)
+        for left_over in Path(directory).glob("*.db"):
+            left_over.unlink()
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's hook
