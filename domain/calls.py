@@ -10,7 +10,7 @@ from domain.events import Action
 from domain.templates import Scope, render, render_path
 
 
-def idempotency_key(saga_id: UUID, step: Step, item: int | None, action: Action) -> str:
+def idempotency_key(saga_id: str, step: Step, item: int | None, action: Action) -> str:
     """`{saga_id}:{step}[{item}]:{do|undo|inquire}`, the same for every attempt; the item only for foreach steps."""
     place = step.name if item is None else f"{step.name}[{item}]"
     return f"{saga_id}:{place}:{action}"
@@ -54,10 +54,12 @@ class Work:
     pending: Attempt | None = None
     done: bool = False
     maybe_done: bool = False
-    """An attempt ended unknown, so it has to be undone although it never succeeded."""
+    """An attempt ended unknown, or its driver vanished: it has to be undone although it never succeeded."""
     undone: bool = False
     undo_given_up: bool = False
     output: Any = None
+    rendered: dict[str, Any] | None = None
+    """The pending call's request, kept from when it was made due: templates are rendered once."""
 
     @property
     def owes_undo(self) -> bool:

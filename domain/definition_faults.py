@@ -1,7 +1,7 @@
 """What makes a definition wrong: every fault with its path and what to do, found before anything runs."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from domain.exceptions import TemplateError
@@ -70,26 +70,34 @@ def _state_faults(definition: "SagaDefinition") -> Iterator[str]:
 def _step_state_faults(definition: "SagaDefinition", reserved: set[str]) -> Iterator[str]:
     path = [definition.initial_state]
     failures = {step.failed_state for step in definition.steps if step.failed_state}
+    if definition.initial_state in failures:
+        yield f"initial_state: {definition.initial_state!r} is impossible, it is also a failed state"
     for index, step in enumerate(definition.steps):
         for name in ("running_state", "done_state", "failed_state"):
             word = getattr(step, name)
-            where = f"steps[{index}].{name}"
             if word is None:
                 continue
-            if not STATE_NAME.fullmatch(word):
-                yield f"{where}: {word!r} is not a state's name (letters, digits and _)"
-            if word in reserved:
-                yield f"{where}: {word!r} is impossible for a live saga, it names a stage of the whole"
-            if name == "failed_state":
-                continue
-            if word in failures:
-                yield f"{where}: {word!r} is impossible, it is also a failed state"
-            if word in path[:-1]:
-                yield f"{where}: {word!r} is entered twice; the saga cannot go back to a state that it has left"
-            if word != path[-1]:
-                path.append(word)
-    if definition.initial_state in failures:
-        yield f"initial_state: {definition.initial_state!r} is impossible, it is also a failed state"
+            faults = [*_word_faults(word, reserved)]
+            if name != "failed_state":
+                faults = [*faults, *_progress_faults(word, failures, path)]
+            yield from (f"steps[{index}].{name}: {word!r} {fault}" for fault in faults)
+
+
+def _word_faults(word: str, reserved: set[str]) -> Iterator[str]:
+    if not STATE_NAME.fullmatch(word):
+        yield "is not a state's name (letters, digits and _)"
+    if word in reserved:
+        yield "is impossible for a live saga, it names a stage of the whole"
+
+
+def _progress_faults(word: str, failures: set[str], path: list[str]) -> Iterator[str]:
+    """What is wrong with a state on the way forward; `path` holds the states entered so far, and gains this one."""
+    if word in failures:
+        yield "is impossible, it is also a failed state"
+    if word in path[:-1]:
+        yield "is entered twice; the saga cannot go back to a state that it has left"
+    if word != path[-1]:
+        path.append(word)
 
 
 def _step_faults(step: "Step", earlier: set[str]) -> Iterator[str]:
@@ -204,7 +212,7 @@ def _step_path_fault(name: str | None, own_step: str) -> str:
 
 
 def _not_json(value: Any, where: str) -> Iterator[str]:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for key, part in value.items():
             if not isinstance(key, str):
                 yield f"{where}: the key {key!r} is not text"

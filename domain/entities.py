@@ -15,7 +15,7 @@ from domain.definition import RetryPolicy, SagaDefinition, Step
 from domain.events import Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import OutcomeUnexpected, TemplateError
 from domain.outcomes import CallFacts, Outcome, Rejected, Succeeded, Unavailable, Unknown
-from domain.progress import Failure, Origin, Progress
+from domain.progress import DEADLINE, Failure, Origin, Progress
 from domain.templates import render
 
 
@@ -60,6 +60,14 @@ class Saga(Progress):
         recorder = {Action.DO: self._record_do, Action.UNDO: self._record_undo, Action.INQUIRE: self._record_inquiry}
         recorder[attempt.action](_Answer(work, attempt, outcome, facts), now)
         self._continue(now)
+        return self._take()
+
+    def take_over(self, now: datetime, actor: str | None = None) -> list[SagaEvent]:
+        """Go on for a driver that vanished: its due calls may have gone out, whatever their repeats will say.
+
+        A driver that gave the saga up in order needs no such thing: nothing of it is under way.
+        """
+        self._emit(EventType.DRIVER_REPLACED, now, actor=actor)
         return self._take()
 
     def expire(self, now: datetime) -> list[SagaEvent]:
@@ -138,7 +146,7 @@ class Saga(Progress):
             self._emit(EventType.SAGA_FAILED, now, SagaStatus.FAILED, self.definition.failed_state)
 
     def _undo_next(self, now: datetime) -> None:
-        """Undo the last effect that is left; an undo that is given up holds up the earlier steps, not its own siblings."""
+        """Undo the last effect that is left; an undo given up holds up the earlier steps, not its own siblings."""
         while not self._pending:
             debts = [work for work in self._all_work_reversed() if work.owes_undo]
             if not debts:
@@ -257,6 +265,8 @@ class Saga(Progress):
 
     def _state_after(self, work: Work) -> str | None:
         """The step's done state when this is the last of its items to succeed; None leaves the state as it is."""
+        if self.failure and self.failure.outcome == DEADLINE:
+            return None  # it is known to be done only to be undone
         others = (other for other in self._works[work.step.name] if other is not work)
         return work.step.done_state if all(other.done for other in others) else None
 
@@ -280,7 +290,7 @@ class Saga(Progress):
             item=work.item,
             attempt=attempt,
             key=self._key(work, attempt.action),
-            **render_request(work.request(attempt.action), self._scope(work)),
+            **self._request(work, attempt.action),
         )
 
     # --- events -------------------------------------------------------------------------------------------------
@@ -288,11 +298,16 @@ class Saga(Progress):
     def _schedule(self, work: Work, action: Action, now: datetime) -> None:
         """Make the first attempt of a call due; a call that cannot be written down fails without going out."""
         try:
-            render_request(work.request(action), self._scope(work))
+            self._request(work, action)
         except TemplateError as error:
             self._fail_unsent(work, action, now, str(error))
             return
         self._emit_scheduled(work, Attempt(action=action, number=1, due_at=now), now)
+
+    def _request(self, work: Work, action: Action) -> dict[str, Any]:
+        if work.rendered is None:
+            work.rendered = render_request(work.request(action), self._scope(work))
+        return work.rendered
 
     def _fail_unsent(self, work: Work, action: Action, now: datetime, reason: str) -> None:
         unsent = Attempt(action=action, number=1, due_at=now)
@@ -343,8 +358,9 @@ class Saga(Progress):
             self._emit(EventType.STEP_SUCCEEDED, now, state=step.done_state, step=step.name, output=[])
 
     def _emit_deadline(self, now: datetime) -> None:
-        step = self.definition.steps[self._position].name
-        self._emit(EventType.DEADLINE_PASSED, now, step=step, reason="the saga's deadline passed")
+        step = self.definition.steps[self._position]
+        reason = "the saga's deadline passed"
+        self._emit(EventType.DEADLINE_PASSED, now, state=step.running_state, step=step.name, reason=reason)
 
     def _emit_step_failed(self, step: Step, failure: Failure, now: datetime) -> None:
         self._emit(

@@ -49,6 +49,7 @@ class EventType(StrEnum):
     ATTEMPT_SCHEDULED = "attempt_scheduled"  # stored before the call: from `due_at` on it may have gone out
     ATTEMPT_FAILED = "attempt_failed"  # `due_at` says when it is tried again; null means never
     STEP_SUCCEEDED = "step_succeeded"  # one item of it, for a foreach step
+    DRIVER_REPLACED = "driver_replaced"  # the one before vanished: what was due may have gone out
     INQUIRY_ANSWERED = "inquiry_answered"
     DEADLINE_PASSED = "deadline_passed"
     STEP_FAILED = "step_failed"

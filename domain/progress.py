@@ -58,6 +58,12 @@ class Progress:
         self.history: list[SagaEvent] = []
         self.outputs: dict[str, Any] = {}
         """The output of each step that is done, by name; a list for a foreach step."""
+        self._steps = {step.name: step for step in definition.steps}
+        self._saga_scope = {
+            "id": str(origin.id),
+            "workflow": definition.name,
+            "correlation_id": origin.correlation_id,
+        }
         self._position = 0
         self._works: dict[str, list[Work]] = {}
         self._items: dict[str, list[Any]] = {}
@@ -101,24 +107,20 @@ class Progress:
     # --- questions ----------------------------------------------------------------------------------------------
 
     def _key(self, work: Work, action: Action) -> str:
-        return idempotency_key(self.id, work.step, work.item, action)
+        return idempotency_key(self._saga_scope["id"], work.step, work.item, action)
 
     def _scope(self, work: Work) -> Scope:
         """What the templates of this step's calls may read."""
         scope: dict[str, Any] = {
             "input": self.origin.input,
             "steps": self.outputs,
-            "saga": {**self._saga_scope(), "do_key": self._key(work, Action.DO)},
+            "saga": {**self._saga_scope, "do_key": self._key(work, Action.DO)},
         }
         if work.item is not None:
             scope["item"] = self._items[work.step.name][work.item]
         if work.done and work.step.inquiry:
             scope["steps"] = {**self.outputs, work.step.name: work.output}
         return scope
-
-    def _saga_scope(self) -> dict[str, str]:
-        origin = self.origin
-        return {"id": str(origin.id), "workflow": self.definition.name, "correlation_id": origin.correlation_id}
 
     def _past_pivot(self, now: datetime, answered: Work | None = None) -> bool:
         """Whether a point of no return was passed, or may have been: a pivot's unanswered call that went out counts."""
@@ -136,7 +138,7 @@ class Progress:
             yield from reversed(self._works.get(step.name, []))
 
     def _step(self, name: str) -> Step:
-        return next(step for step in self.definition.steps if step.name == name)
+        return self._steps[name]
 
     def _open(self, step: Step) -> TemplateError | None:
         """Find the items of a step; the error is why its list cannot be had, and the step then stands for itself."""
@@ -145,7 +147,7 @@ class Progress:
         self._works[step.name] = [Work(step, None)]
         if step.foreach is None:
             return None
-        scope = {"input": self.origin.input, "steps": self.outputs, "saga": self._saga_scope()}
+        scope = {"input": self.origin.input, "steps": self.outputs, "saga": self._saga_scope}
         try:
             items = render(step.foreach, scope)
         except TemplateError as error:
@@ -184,6 +186,12 @@ class Progress:
             work.done, work.maybe_done, work.output = True, False, event.output
         self._close(step)
 
+    def _on_replaced(self, event: SagaEvent) -> None:
+        for work in self._pending:
+            assert work.pending is not None
+            if work.pending.action is Action.DO and work.pending.due_at <= event.at:
+                work.maybe_done = True
+
     def _on_inquired(self, event: SagaEvent) -> None:
         if event.outcome != "done":
             self._settle(event).maybe_done = False
@@ -220,7 +228,7 @@ class Progress:
         """The work whose call this event answers; it waits for nothing any more."""
         work = self._work(event)
         if work.pending is not None:
-            work.pending = None
+            work.pending = work.rendered = None
             self._pending = [other for other in self._pending if other is not work]
         return work
 
@@ -237,6 +245,7 @@ _FOLDS = {
     EventType.ATTEMPT_SCHEDULED: Progress._on_scheduled,  # noqa: SLF001 - the table belongs to the class above
     EventType.ATTEMPT_FAILED: Progress._on_failed,  # noqa: SLF001
     EventType.STEP_SUCCEEDED: Progress._on_succeeded,  # noqa: SLF001
+    EventType.DRIVER_REPLACED: Progress._on_replaced,  # noqa: SLF001
     EventType.INQUIRY_ANSWERED: Progress._on_inquired,  # noqa: SLF001
     EventType.DEADLINE_PASSED: Progress._on_deadline,  # noqa: SLF001
     EventType.UNDO_SUCCEEDED: Progress._on_undone,  # noqa: SLF001

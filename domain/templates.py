@@ -34,7 +34,7 @@ def render(template: Any, scope: Scope) -> Any:
     """The template's value in this scope. Raises TemplateError when a part inside a text is null or not a scalar."""
     if isinstance(template, str):
         return _render_text(template, scope, str)
-    if isinstance(template, Mapping):
+    if isinstance(template, dict):
         return {key: render(value, scope) for key, value in template.items()}
     if isinstance(template, list | tuple):
         return [render(value, scope) for value in template]
@@ -50,7 +50,7 @@ def expressions(template: Any) -> Iterator[Expression]:
     """Every expression in the template. Raises TemplateError where one cannot be parsed."""
     if isinstance(template, str):
         yield from (part for part in parse(template) if isinstance(part, Expression))
-    elif isinstance(template, Mapping):
+    elif isinstance(template, dict):
         for value in template.values():
             yield from expressions(value)
     elif isinstance(template, list | tuple):
@@ -143,7 +143,7 @@ def _walk(names: tuple[str, ...]) -> Callable[[Scope], Any]:
     def evaluate(scope: Scope) -> Any:
         value: Any = scope
         for name in names:
-            if not isinstance(value, Mapping):
+            if not isinstance(value, dict):
                 return None
             value = value.get(name)
         return value
