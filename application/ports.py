@@ -48,6 +48,14 @@ class Existing:
     request_hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A saga that a driver now owns. `abandoned`: the driver before vanished with its lease, mid-way."""
+
+    saga: Saga
+    abandoned: bool
+
+
 class SagaStore(Protocol):
     """Where sagas live. Every write is one statement, and is refused with LeaseLost when the lease is not held."""
 
@@ -68,7 +76,7 @@ class SagaStore(Protocol):
     def load(self, saga_id: UUID) -> Saga:
         """The saga as its stored events left it. Raises SagaNotFound."""
 
-    def claim(self, lease: Lease, now: datetime, limit: int) -> list[Saga]:
+    def claim(self, lease: Lease, now: datetime, limit: int) -> list[Claimed]:
         """Own up to `limit` sagas that are due and that nobody holds, oldest first, and read them."""
 
 

@@ -2,24 +2,27 @@
 
 from datetime import UTC, datetime
 
-from application.ports import Lease
+from application.ports import Claimed, Lease
 from application.saga_orchestrator import SagaOrchestrator
-from domain.entities import Saga
 from domain.exceptions import LeaseLost
 
 
-def claim_due(engine: SagaOrchestrator, limit: int) -> tuple[Lease, list[Saga]]:
+def claim_due(engine: SagaOrchestrator, limit: int) -> tuple[Lease, list[Claimed]]:
     """Own up to `limit` due sagas: whose lease has expired, whose retry is due, or that were never begun."""
     now = engine.clock.now()
     lease = engine.new_lease(now)
     return lease, engine.store.claim(lease, now, limit)
 
 
-def drive(engine: SagaOrchestrator, saga: Saga, lease: Lease) -> bool:
+def drive(engine: SagaOrchestrator, claimed: Claimed, lease: Lease) -> bool:
     """Drive a claimed saga as far as it goes without waiting. False when another driver took it over meanwhile."""
-    no_end = datetime.max.replace(tzinfo=UTC)
+    saga, now = claimed.saga, engine.clock.now()
     try:
-        engine.advance(saga, lease, until=no_end, longest_wait=0)
+        if claimed.abandoned:
+            # Crash before this checkpoint: the lease expires again, and the next driver says the same. Crash after
+            # it: what was due is known to have perhaps gone out, and stays so for every driver to come.
+            engine.checkpoint(saga, saga.take_over(now, lease.owner), lease, now)
+        engine.advance(saga, lease, until=datetime.max.replace(tzinfo=UTC), longest_wait=0)
     except LeaseLost:
         return False
     return True

@@ -23,7 +23,7 @@ from application.ports import (
 from domain.definition import SagaDefinition
 from domain.entities import Saga
 from domain.events import SagaEvent
-from domain.exceptions import IdempotencyConflict, LeaseLost
+from domain.exceptions import IdempotencyConflict, LeaseLost, SagaNotFound, StoreUnavailable
 from domain.progress import Origin
 
 SHORT_WAIT = 2.0
@@ -91,17 +91,26 @@ class SagaOrchestrator:
         """
         while not saga.resting:
             now = self.clock.now()
-            lease = self._store(saga, saga.expire(now), lease, now)
+            lease = self.checkpoint(saga, saga.expire(now), lease, now)
             tasks = saga.next_tasks(now)
             for task, reply in self.participants.call_all(tasks):
                 answered_at = self.clock.now()
                 events = saga.record(reply.outcome, answered_at, of=task, facts=reply.facts)
                 # Crash before this checkpoint: the answer is lost, the call is still stored as due and is repeated
                 # with the same key. Crash after it: the calls that it made due are stored, and go out from there.
-                lease = self._store(saga, events, lease, answered_at)
+                lease = self.checkpoint(saga, events, lease, answered_at)
             if not saga.resting and not self._goes_on(saga, until, longest_wait):
                 self.store.hand_over(saga, lease)
                 return
+
+    def checkpoint(self, saga: Saga, events: Sequence[SagaEvent], lease: Lease, now: datetime) -> Lease:
+        """Store what happened, and tell the observer; gives the lease, renewed when little of it was left."""
+        if not events:
+            return lease
+        lease = lease.renewed(now)
+        self.store.checkpoint(saga, events, lease)
+        self.observe(saga, events)
+        return lease
 
     def follow(self, saga_id: UUID, until: datetime) -> Saga:
         """The saga once it rests, or as it is at `until`, while another driver runs it."""
@@ -120,22 +129,23 @@ class SagaOrchestrator:
         try:
             self.advance(saga, lease, until)
         except LeaseLost:
-            return self.follow(saga.id, until)
+            return self._follow_the_other(saga, until)
+        except StoreUnavailable as error:
+            raise StoreUnavailable(saga_id=saga.id) from error
         return saga
+
+    def _follow_the_other(self, saga: Saga, until: datetime) -> Saga:
+        """The saga as its new driver runs it; it is gone if the database lost it in a crash, having made only reads."""
+        try:
+            return self.follow(saga.id, until)
+        except SagaNotFound as error:
+            raise StoreUnavailable("The database lost this saga before it had any effect. Start it again.") from error
 
     def _repeat(self, existing: Existing, request: StartRequest, until: datetime) -> Saga:
         assert request.idempotency is not None
         if existing.request_hash != request.idempotency.request_hash:
             raise IdempotencyConflict
         return self.follow(existing.saga_id, until)
-
-    def _store(self, saga: Saga, events: Sequence[SagaEvent], lease: Lease, now: datetime) -> Lease:
-        if not events:
-            return lease
-        lease = lease.renewed(now)
-        self.store.checkpoint(saga, events, lease)
-        self.observe(saga, events)
-        return lease
 
     def _goes_on(self, saga: Saga, until: datetime, longest_wait: float) -> bool:
         """Whether the next call is due within this driver's patience; waits for it if so."""

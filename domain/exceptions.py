@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from uuid import UUID
 
 
 class SagaError(Exception):
@@ -81,3 +82,7 @@ class StoreUnavailable(SagaError):
     """The saga database does not answer. What was started goes on by itself when it is back."""
 
     code = "store_unavailable"
+
+    def __init__(self, message: str | None = None, saga_id: UUID | None = None) -> None:
+        self.saga_id = saga_id
+        super().__init__(message)

@@ -20,10 +20,10 @@ import msgspec
 import psycopg2
 from django.db import OperationalError, connection
 
-from application.ports import Definitions, Existing, IdempotentRequest, Lease
+from application.ports import Claimed, Definitions, Existing, IdempotentRequest, Lease
 from domain.entities import Saga
 from domain.events import Action, EventType, SagaEvent, SagaStatus
-from domain.exceptions import LeaseLost, SagaNotFound, StoreUnavailable
+from domain.exceptions import LeaseLost, SagaNotFound, StoreUnavailable, WorkflowUnknown
 from domain.progress import Origin
 
 logger = logging.getLogger("saga")
@@ -104,12 +104,13 @@ class PostgresSagaStore:
 
     def load(self, saga_id: UUID) -> Saga:
         """See `SagaStore`."""
-        for saga in self._load([saga_id]):
-            return saga
-        raise SagaNotFound(f"there is no saga {saga_id}")
+        found = list(self._load([saga_id]))
+        if not found:
+            raise SagaNotFound(f"there is no saga {saga_id}")
+        return found[0]
 
-    def claim(self, lease: Lease, now: datetime, limit: int) -> list[Saga]:
-        """See `SagaStore`. A saga is read only once it is owned."""
+    def claim(self, lease: Lease, now: datetime, limit: int) -> list[Claimed]:
+        """See `SagaStore`. A saga is read only once it is owned; one whose workflow is unknown here is left alone."""
         parameters = {
             "token": lease.token,
             "owner": lease.owner,
@@ -117,8 +118,9 @@ class PostgresSagaStore:
             "now": now,
             "limit": limit,
         }
-        claimed = [row[0] for row in self._run("claim", parameters)]
-        return list(self._load(claimed)) if claimed else []
+        abandoned = dict(self._run("claim", parameters))
+        sagas = self._load(list(abandoned)) if abandoned else ()
+        return [Claimed(saga, abandoned[saga.id]) for saga in sagas]
 
     def _existing(self, saga: Saga, request: IdempotentRequest | None) -> Existing | None:
         assert request is not None, f"the id {saga.id} was taken"
@@ -141,7 +143,12 @@ class PostgresSagaStore:
                 max_retries=stored["max_retries"],
                 tenant=tenant,
             )
-            definition = self._definitions.version(workflow, version)
+            try:
+                definition = self._definitions.version(workflow, version)
+            except WorkflowUnknown as error:
+                # A later release started it: its own processes will claim it when this lease expires.
+                logger.error("saga of an unknown workflow", extra={"saga_id": str(saga_id), "reason": str(error)})  # noqa: TRY400
+                continue
             yield Saga.restore(definition, origin, (_event(row[8:]) for row in history))
 
     def _run(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:

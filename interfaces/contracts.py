@@ -39,8 +39,9 @@ PROBLEM = _object(
         "detail": TEXT,
         "errors": ANY_OBJECT,
         "correlation_id": TEXT,
+        "saga_id": ID,
     },
-    optional=("errors", "correlation_id"),
+    optional=("errors", "correlation_id", "saga_id"),
 )
 FAILURE = {**_object({"step": TEXT, "item": _or_null(COUNT), "outcome": TEXT, "reason": TEXT}), "type": "object"}
 

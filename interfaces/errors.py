@@ -67,7 +67,9 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
 def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
     if isinstance(error, SagaError):
         status = _STATUS.get(type(error), 500)
-        more = {"errors": error.faults} if isinstance(error, InputInvalid | DefinitionInvalid) else {}
+        more: dict[str, Any] = {"errors": error.faults} if isinstance(error, InputInvalid | DefinitionInvalid) else {}
+        if isinstance(error, StoreUnavailable) and error.saga_id:
+            more["saga_id"] = error.saga_id
         headers = {"Retry-After": "5"} if status == 503 else {}  # noqa: PLR2004
         return problem(status, error.code, str(error), **more), headers
     if isinstance(error, Http404):

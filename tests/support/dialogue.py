@@ -79,6 +79,12 @@ class Dialogue:
         self.events += self.saga.expire(self.now)
         return self
 
+    def take_over(self) -> Self:
+        """The driver vanishes, and another goes on from what is stored."""
+        self.saga = Saga.restore(self.saga.definition, self.saga.origin, self.events)
+        self.events += self.saga.take_over(self.now, "worker-2")
+        return self
+
     def ends(self, status: str, state: str) -> Self:
         assert (self.saga.status, self.saga.state) == (status, state)
         assert self.saga.resting

@@ -14,9 +14,8 @@ from django.core.management.base import BaseCommand
 from django.db import close_old_connections
 from prometheus_client import start_http_server
 
-from application.ports import Lease
+from application.ports import Claimed, Lease
 from application.recovery import claim_due, drive
-from domain.entities import Saga
 from domain.exceptions import SagaError
 from interfaces.platform import Platform, platform
 
@@ -76,25 +75,26 @@ class Worker:
             self._report()
             free = self._take_slots()
             try:
-                lease, sagas = claim_due(self._engine, free) if free else (None, [])
+                lease, claimed = claim_due(self._engine, free) if free else (None, [])
             finally:
                 self._give_slots(free)
-            for saga in sagas:
+            for one in claimed:
                 self._slots.acquire()
-                pool.submit(self._drive, saga, lease)
+                pool.submit(self._drive, one, lease)
         except Exception:
             logger.exception("the worker could not look for work; it tries again")
             close_old_connections()
             return 0
-        return len(sagas)
+        return len(claimed)
 
-    def _drive(self, saga: Saga, lease: Lease) -> None:
+    def _drive(self, claimed: Claimed, lease: Lease) -> None:
+        saga_id = str(claimed.saga.id)
         try:
-            drive(self._engine, saga, lease)
+            drive(self._engine, claimed, lease)
         except SagaError as error:
-            logger.warning("saga left to its lease", extra={"saga_id": str(saga.id), "reason": str(error)})
+            logger.warning("saga left to its lease", extra={"saga_id": saga_id, "reason": str(error)})
         except Exception:
-            logger.exception("driving a saga failed; its lease will expire", extra={"saga_id": str(saga.id)})
+            logger.exception("driving a saga failed; its lease will expire", extra={"saga_id": saga_id})
         finally:
             close_old_connections()
             self._slots.release()

@@ -1,10 +1,11 @@
-"""Whatever the participants answer, whenever drivers crash: a saga ends done, undone or parked, and owes nothing unseen.
+"""Whatever participants answer, whenever drivers crash: a saga ends done, undone or parked, and owes nothing unseen.
 
 Hypothesis draws sound definitions and schedules. A model of the participants keeps their four duties, so that every
 effect and every undo is known; drivers crash and are replaced by ones that only know the stored events.
 """
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -160,7 +161,7 @@ def vars_of(saga: Saga) -> dict[str, Any]:
     return {**known, "works": works, "pending": pending}
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(definition=definitions(), items=st.integers(0, 3), moves=MOVES)
 def test_any_schedule_ends_done_undone_or_parked(definition, items, moves):
     run = Run(definition, items, moves)
@@ -184,7 +185,7 @@ def test_any_schedule_ends_done_undone_or_parked(definition, items, moves):
 def _check_history(saga: Saga, events: list[SagaEvent]) -> None:
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     possible, moves = saga.definition.states_by_status(), saga.definition.transitions()
-    for before, after in zip(events, events[1:], strict=False):
+    for before, after in pairwise(events):
         assert after.status in NEXT[before.status]
         assert after.state in possible[after.status]
         assert after.state == before.state or (before.state, after.state) in moves

@@ -198,6 +198,25 @@ class TestDurability:
         assert dialogue.given(Unavailable("down")).saga.must_be_durable
 
 
+class TestTakeover:
+    def test_does_not_believe_that_a_repeat_which_is_told_no_settles_the_first_sending(self):
+        dialogue = Dialogue(workflow(step("a")), max_retries=0).take_over().expect(A).given(Unavailable("busy"))
+        dialogue.expect(UNDO_A).ok().ends("COMPENSATED", "undone")
+
+    def test_repeats_the_calls_that_were_due_with_the_same_key(self):
+        dialogue = Dialogue(workflow(step("a"))).expect(A).take_over().expect(A)
+        assert dialogue.keys == ["a:do", "a:do"]
+        dialogue.ok().ends("COMPLETED", "done")
+
+    def test_leaves_a_retry_alone_whose_time_had_not_come(self):
+        dialogue = Dialogue(workflow(step("a")), max_retries=1).given(Unavailable("busy", retry_after=5)).take_over()
+        dialogue.expect(A).given(Unavailable("busy")).ends("FAILED", "refused")
+
+    def test_names_the_new_driver_in_the_history(self):
+        dialogue = Dialogue(workflow(step("a"))).take_over()
+        assert [event.actor for event in dialogue.of_type(EventType.DRIVER_REPLACED)] == ["worker-2"]
+
+
 def test_an_outcome_that_is_not_awaited_changes_nothing():
     dialogue = Dialogue(workflow(step("a"), step("b")))
     task = dialogue.tasks()[0]
