@@ -78,7 +78,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         api_keys=_api_keys(environment, faults),
         saga_timeout=_number(environment, "SAGA_TIMEOUT", 30.0, 1, faults),
         max_retries=int(_number(environment, "MAX_RETRIES", 3, 0, faults)),
-        allowed_hosts=tuple(filter(None, environment.get("ALLOWED_HOSTS", "*" if debug else "").split(","))),
+        allowed_hosts=tuple(filter(None, (environment.get("ALLOWED_HOSTS") or ("*" if debug else "")).split(","))),
         log_level=environment.get("LOG_LEVEL", "INFO").upper(),
         database=_database(environment, faults),
     )
