@@ -1,0 +1,85 @@
+"""The store in memory: what `SagaStore` promises, without PostgreSQL. Used by the drivers' tests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from application.ports import Claimed, Existing, IdempotentRequest, Lease
+from domain.definition import SagaDefinition
+from domain.entities import Saga
+from domain.events import SagaEvent
+from domain.exceptions import LeaseLost, SagaNotFound
+from domain.progress import Origin
+
+
+@dataclass
+class Row:
+    definition: SagaDefinition
+    origin: Origin
+    events: list[SagaEvent]
+    request: IdempotentRequest | None
+    token: UUID | None
+    lease_expires_at: datetime | None
+    wake_at: datetime | None
+
+    @property
+    def due_at(self) -> datetime | None:
+        return self.lease_expires_at or self.wake_at
+
+    def saga(self) -> Saga:
+        return Saga.restore(self.definition, self.origin, self.events)
+
+
+@dataclass
+class MemorySagaStore:
+    rows: dict[UUID, Row] = field(default_factory=dict)
+
+    def create(
+        self, saga: Saga, events: Sequence[SagaEvent], lease: Lease | None, request: IdempotentRequest | None
+    ) -> Existing | None:
+        for row in self.rows.values():
+            if request and row.request and (row.origin.tenant, row.request.key) == (saga.origin.tenant, request.key):
+                same = row.origin.id == saga.id
+                return None if same else Existing(row.origin.id, row.request.request_hash)
+        self.rows[saga.id] = Row(
+            definition=saga.definition,
+            origin=saga.origin,
+            events=list(events),
+            request=request,
+            token=lease.token if lease else None,
+            lease_expires_at=lease.expires_at if lease and not saga.resting else None,
+            wake_at=None if lease or saga.resting else saga.wake_at(),
+        )
+        return None
+
+    def checkpoint(self, saga: Saga, events: Sequence[SagaEvent], lease: Lease) -> None:
+        row = self.rows.get(saga.id)
+        if row is None or row.token != lease.token:
+            raise LeaseLost
+        if row.events[-1] == events[-1]:
+            return
+        if len(row.events) != events[0].seq - 1:
+            raise LeaseLost
+        row.events += events
+        row.lease_expires_at = None if saga.resting else lease.expires_at
+        row.wake_at = None
+
+    def hand_over(self, saga: Saga, lease: Lease) -> None:
+        row = self.rows[saga.id]
+        if row.token == lease.token and row.lease_expires_at and len(row.events) == saga.seq:
+            row.lease_expires_at, row.wake_at = None, saga.wake_at()
+
+    def load(self, saga_id: UUID) -> Saga:
+        if saga_id not in self.rows:
+            raise SagaNotFound(f"there is no saga {saga_id}")
+        return self.rows[saga_id].saga()
+
+    def claim(self, lease: Lease, now: datetime, limit: int) -> list[Claimed]:
+        due = [row for row in self.rows.values() if row.due_at and row.due_at <= now]
+        due.sort(key=lambda row: (row.due_at, row.origin.id))
+        claimed = []
+        for row in due[:limit]:
+            claimed.append(Claimed(row.saga(), abandoned=row.lease_expires_at is not None))
+            row.token, row.lease_expires_at, row.wake_at = lease.token, lease.expires_at, None
+        return claimed
