@@ -33,6 +33,7 @@ logger = logging.getLogger("saga")
 class _Statement:
     """A statement of sql/, whose `%(name)s` are parameters, as PostgreSQL's PREPARE and EXECUTE want it."""
 
+    text: str
     prepare: str
     execute: str
 
@@ -42,7 +43,7 @@ def _statement(path: Path) -> _Statement:
     parameters = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
     numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${parameters.index(found[1]) + 1}", text)
     values = ", ".join(f"%({parameter})s" for parameter in parameters)
-    return _Statement(prepare=f"PREPARE {name} AS {numbered}", execute=f"EXECUTE {name} ({values})")
+    return _Statement(text=text, prepare=f"PREPARE {name} AS {numbered}", execute=f"EXECUTE {name} ({values})")
 
 
 _STATEMENTS = {path.stem: _statement(path) for path in (Path(__file__).parent / "sql").glob("*.sql")}

@@ -1,0 +1,239 @@
+"""What PostgreSQL refuses to store, whatever the code does; and that it says the same as the domain."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from domain.definition import SagaDefinition
+from domain.events import FINISHED, Action, EventType, SagaStatus
+from domain.exceptions import DefinitionChanged
+from domain.workflows.commandes import COMMANDES
+from infrastructure.definition_store import DefinitionStore
+from infrastructure.saga_store import _STATEMENTS
+from tests.support.dialogue import START, step, workflow
+
+pytestmark = pytest.mark.django_db
+
+NOW = START.isoformat()
+RUNNING: dict[str, Any] = {
+    "workflow": "commandes",
+    "version": 1,
+    "correlation_id": "c",
+    "tenant": "",
+    "status": "RUNNING",
+    "state": "VERIFICATION_STOCK",
+    "data": json.dumps({"input": {}, "max_retries": 3}),
+    "seq": 2,
+    "lease_token": "00000000-0000-4000-8000-000000000001",
+    "lease_owner": "driver",
+    "lease_expires_at": NOW,
+    "deadline_at": NOW,
+    "created_at": NOW,
+    "updated_at": NOW,
+}
+FAILURE = json.dumps({"step": "a", "item": None, "outcome": "rejected", "reason": "no"})
+COMPLETED = {**RUNNING, "status": "COMPLETED", "state": "SAGA_TERMINEE", "finished_at": NOW, "lease_expires_at": None}
+UNDONE = {**COMPLETED, "status": "COMPENSATED", "state": "SAGA_ANNULEE", "error": FAILURE}
+STUCK = {**RUNNING, "status": "STUCK", "state": "COMPENSATION_EN_COURS", "lease_expires_at": None, "error": FAILURE}
+EVENT: dict[str, Any] = {"type": "saga_started", "at": NOW, "status": "RUNNING", "state": "EN_ATTENTE", "seq": 1}
+
+
+@pytest.fixture(autouse=True)
+def definitions(db: None) -> Iterator[DefinitionStore]:
+    store = DefinitionStore([COMMANDES])
+    store.register()
+    return store
+
+
+def insert(table: str, values: dict[str, Any]) -> UUID:
+    key = "id" if table == "sagas" else "saga_id"
+    values = {key: uuid4(), **values}
+    columns, places = ", ".join(values), ", ".join(["%s"] * len(values))
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", list(values.values()))
+    return values[key]
+
+
+def run(statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.mark.parametrize("row", [RUNNING, COMPLETED, UNDONE, STUCK], ids=lambda row: row["status"])
+def test_a_possible_saga_is_stored(row):
+    insert("sagas", row)
+
+
+IMPOSSIBLE = {
+    "saga_status_known": {**RUNNING, "status": "DOZING"},
+    "saga_version_counts_from_1": {**RUNNING, "version": 0},
+    "saga_has_begun": {**RUNNING, "seq": 0},
+    "saga_finished_has_a_time": {**COMPLETED, "finished_at": None},
+    "saga_moving_has_a_driver_or_a_time": {**RUNNING, "lease_expires_at": None},
+    "saga_resting_has_no_driver": {**STUCK, "lease_expires_at": NOW},
+    "saga_lease_has_a_token": {**RUNNING, "lease_token": None},
+    "saga_completed_has_no_error": {**COMPLETED, "error": FAILURE},
+    "saga_turned_back_has_an_error": {**UNDONE, "error": None},
+    "saga_idempotency_key_has_a_hash": {**RUNNING, "idempotency_key": "k"},
+}
+
+
+@pytest.mark.parametrize(("rule", "row"), IMPOSSIBLE.items())
+def test_an_impossible_saga_is_refused(rule, row):
+    if rule in {"saga_status_known", "saga_version_counts_from_1"}:
+        run("ALTER TABLE sagas DISABLE TRIGGER saga_state_possible_at_start")  # it would refuse them as well
+    with pytest.raises(IntegrityError, match=rule):
+        insert("sagas", row)
+
+
+def test_every_check_constraint_of_a_saga_is_tried():
+    rows = run("SELECT conname FROM pg_constraint WHERE conrelid = 'sagas'::regclass AND contype = 'c'")
+    assert {name for (name,) in rows} == set(IMPOSSIBLE)
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), [("RUNNING", "SAGA_TERMINEE"), ("RUNNING", "PAID"), ("COMPLETED", "SAGA_ANNULEE")]
+)
+def test_a_pair_of_status_and_state_that_the_workflow_does_not_have_is_refused(status, state):
+    row = {**(COMPLETED if status == "COMPLETED" else RUNNING), "state": state}
+    with pytest.raises(IntegrityError, match=f"cannot be {status} in state {state}"):
+        insert("sagas", row)
+    saga_id = insert("sagas", RUNNING)
+    with pytest.raises(IntegrityError, match="cannot be"):
+        run("UPDATE sagas SET state = 'SAGA_TERMINEE' WHERE id = %s", saga_id)
+
+
+def test_a_saga_of_a_workflow_that_is_not_stored_is_refused():
+    with pytest.raises(IntegrityError, match="cannot be"):
+        insert("sagas", {**RUNNING, "version": 99})
+
+
+def test_the_pairs_in_the_database_are_those_of_the_domain():
+    [(states,)] = run("SELECT states FROM saga_definitions WHERE name = 'commandes'")
+    expected = {status.value: sorted(words) for status, words in COMMANDES.states_by_status().items()}
+    assert json.loads(states) == expected
+
+
+def test_two_sagas_cannot_share_an_idempotency_key():
+    row = {**RUNNING, "idempotency_key": "k", "request_hash": b"h"}
+    insert("sagas", row)
+    insert("sagas", {**row, "tenant": "other"})
+    with pytest.raises(IntegrityError, match="saga_idempotency"):
+        insert("sagas", row)
+
+
+@pytest.mark.parametrize("status", SagaStatus)
+def test_every_status_of_the_domain_is_one_of_the_database(status):
+    insert("saga_evenements", {**EVENT, "status": status.value})
+
+
+@pytest.mark.parametrize("kind", EventType)
+def test_every_event_of_the_domain_is_one_of_the_database(kind):
+    insert("saga_evenements", {**EVENT, "type": kind.value})
+
+
+@pytest.mark.parametrize("action", Action)
+def test_every_action_of_the_domain_is_one_of_the_database(action):
+    insert("saga_evenements", {**EVENT, "action": action.value})
+
+
+@pytest.mark.parametrize(
+    ("rule", "change"),
+    [
+        ("saga_event_type_known", {"type": "saga_dreamt"}),
+        ("saga_event_status_known", {"status": "DOZING"}),
+        ("saga_event_action_known", {"action": "guess"}),
+        ("saga_event_seq_counts_from_1", {"seq": 0}),
+    ],
+)
+def test_an_impossible_event_is_refused(rule, change):
+    with pytest.raises(IntegrityError, match=rule):
+        insert("saga_evenements", {**EVENT, **change})
+
+
+def test_history_can_only_grow():
+    saga_id = insert("saga_evenements", EVENT)
+    with pytest.raises(IntegrityError, match="never changed"):
+        run("UPDATE saga_evenements SET reason = 'nicer'")
+    with pytest.raises(IntegrityError, match="pkey"):
+        insert("saga_evenements", {**EVENT, "saga_id": saga_id})
+
+
+def test_a_stored_definition_cannot_be_changed():
+    with pytest.raises(IntegrityError, match="never changed"):
+        run("UPDATE saga_definitions SET content = '{}'")
+
+
+def test_a_changed_definition_under_an_old_version_is_refused_at_the_start():
+    DefinitionStore([loan("requested")]).register()
+    DefinitionStore([loan("requested")]).register()
+    with pytest.raises(DefinitionChanged, match="publish the new one under the next version"):
+        DefinitionStore([loan("asked")]).register()
+
+
+def loan(initial_state: str) -> SagaDefinition:
+    return workflow(step("a"), name="loan", initial_state=initial_state)
+
+
+def test_reports_have_one_row_an_order_and_one_a_line():
+    given = {
+        "client_id": str(uuid4()),
+        "magasin_id": str(uuid4()),
+        "lignes": [{"produit_id": str(uuid4()), "quantite": 2}, {"produit_id": str(uuid4()), "quantite": 1}],
+    }
+    saga_id = insert("sagas", {**COMPLETED, "data": json.dumps({"input": given, "max_retries": 3})})
+    done = {**EVENT, "saga_id": saga_id, "type": "step_succeeded", "action": "do"}
+    priced = {"step": "information_produit", "item": 0, "output": json.dumps({"nom": "Café", "prix_unitaire": 14.9})}
+    insert("saga_evenements", {**done, **priced, "seq": 2})
+    insert("saga_evenements", {**done, "step": "creation_commande", "output": '{"commande_id": "c1"}', "seq": 3})
+    [order] = run("SELECT etat, client_id::text, commande_id, erreur FROM saga_commandes WHERE saga_id = %s", saga_id)
+    assert order == ("SAGA_TERMINEE", given["client_id"], "c1", None)
+    lines = run("SELECT quantite, nom, prix_unitaire::float FROM saga_lignes_commande ORDER BY ligne")
+    assert lines == [(2, "Café", 14.9), (1, None, None)]
+
+
+def test_claiming_does_not_look_at_finished_sagas():
+    many_finished(5000)
+    insert("sagas", {**RUNNING, "lease_expires_at": START - timedelta(minutes=1)})
+    plan = explain(_STATEMENTS["claim"].text, token=uuid4(), owner="w", lease_expires_at=NOW, now=NOW, limit=10)
+    assert "saga_due" in plan
+    assert "Seq Scan" not in plan
+
+
+def test_listing_active_sagas_does_not_look_at_finished_ones():
+    many_finished(5000)
+    plan = explain(
+        "SELECT id FROM sagas WHERE finished_at IS NULL AND id < %(id)s ORDER BY id DESC LIMIT 50", id=uuid4()
+    )
+    assert "saga_live" in plan
+    assert "Seq Scan" not in plan
+
+
+def test_a_finished_saga_is_finished_in_the_domain_and_in_the_database():
+    [(definition,)] = run(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'saga_finished_has_a_time'"
+    )
+    assert {status.value for status in SagaStatus if f"'{status}'" in definition} == {one.value for one in FINISHED}
+
+
+def many_finished(count: int) -> None:
+    columns = [name for name in COMPLETED if name != "lease_expires_at"]
+    places = ", ".join(["%s"] * len(columns))
+    run(
+        f"INSERT INTO sagas (id, {', '.join(columns)}) SELECT gen_random_uuid(), {places} FROM generate_series(1, %s)",
+        *(COMPLETED[name] for name in columns),
+        count,
+    )
+    run("ANALYZE sagas")
+
+
+def explain(statement: str, **values: Any) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {statement}", values)
+        return "\n".join(line for (line,) in cursor.fetchall())

@@ -1,0 +1,129 @@
+"""Starting a saga: in the request, without waiting, once for each idempotency key."""
+
+from datetime import timedelta
+
+import pytest
+
+from application.ports import IdempotentRequest, Lease
+from domain.entities import Saga
+from domain.events import SagaEvent
+from domain.exceptions import IdempotencyConflict, InputInvalid, StoreUnavailable, WorkflowUnknown
+from domain.outcomes import Rejected, Unavailable
+from tests.support.dialogue import START, step, workflow
+from tests.support.driving import Bench
+
+KEY = IdempotentRequest("key", b"hash")
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench(workflow(step("a"), step("b")))
+
+
+def test_a_saga_runs_to_its_end_in_the_request(bench):
+    saga = bench.start()
+    assert saga.status == "COMPLETED"
+    assert bench.services.left == ["a", "b"]
+    assert bench.store.load(saga.id).history == saga.history == bench.observed
+
+
+def test_a_client_that_does_not_wait_is_answered_before_any_call(bench):
+    saga = bench.start(wait=0)
+    assert saga.status == "RUNNING"
+    assert bench.services.calls == []
+    assert bench.work() == 1
+    assert bench.store.load(saga.id).status == "COMPLETED"
+
+
+def test_the_same_idempotency_key_starts_nothing_again(bench):
+    first, second = bench.start(idempotency=KEY), bench.start(idempotency=KEY)
+    assert first.id == second.id
+    assert len(bench.services.calls) == 2
+
+
+def test_the_same_key_for_another_request_is_refused(bench):
+    bench.start(idempotency=KEY)
+    with pytest.raises(IdempotencyConflict):
+        bench.start(idempotency=IdempotentRequest("key", b"other"))
+
+
+def test_a_repeat_while_the_first_still_runs_waits_for_it_and_then_gives_it_as_it_is(bench):
+    first = bench.start(idempotency=KEY, wait=0)
+    second = bench.start(idempotency=KEY, wait=5)
+    assert (first.id, second.status) == (second.id, "RUNNING")
+    assert bench.clock.now() == START + timedelta(seconds=5)
+    assert bench.services.calls == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"), [({"workflow": "nope"}, WorkflowUnknown), ({"input": {"wrong": True}}, InputInvalid)]
+)
+def test_a_request_that_makes_no_sense_stores_nothing(bench, wrong, error):
+    with pytest.raises(error):
+        bench.start(**wrong)
+    assert bench.store.rows == {}
+
+
+def test_a_short_retry_is_waited_for_in_the_request(bench):
+    answers = iter([Unavailable("busy", retry_after=1.5)])
+    bench.services.script = lambda _: next(answers, None)
+    assert bench.start().status == "COMPLETED"
+    assert bench.clock.slept == [1.5]
+
+
+def test_a_long_retry_goes_to_the_worker_and_frees_the_thread(bench):
+    answers = iter([Unavailable("busy", retry_after=8)])
+    bench.services.script = lambda _: next(answers, None)
+    saga = bench.start()
+    assert (saga.status, bench.clock.slept) == ("RUNNING", [])
+    assert bench.work() == 0
+    assert bench.work_until_rest().status == "COMPLETED"
+
+
+def test_a_client_is_answered_when_its_wait_budget_is_used_up(bench):
+    bench.services.after = lambda _: bench.clock.sleep(4)
+    saga = bench.start(wait=3)
+    assert saga.status == "RUNNING"
+    assert bench.work() == 1
+    assert bench.store.load(saga.id).status == "COMPLETED"
+
+
+def test_a_request_whose_saga_was_taken_over_tells_how_the_other_driver_ended_it(bench):
+    def stall(_: object) -> None:
+        bench.services.after = lambda _: None
+        bench.clock.sleep(31)
+        bench.work()
+
+    bench.services.after = stall
+    saga = bench.start(wait=60)
+    assert saga.status == "COMPENSATED"
+    assert bench.store.load(saga.id).history == saga.history
+
+
+def test_a_saga_that_the_database_lost_before_any_effect_is_reported(bench):
+    def lose(_: object) -> None:
+        bench.store.rows.clear()
+
+    bench.services.after = lose
+    with pytest.raises(StoreUnavailable, match="Start it again"):
+        bench.start()
+
+
+def test_a_refused_saga_is_undone_in_the_request(bench):
+    bench.services.script = lambda task: Rejected("no") if task.step == "b" else None
+    assert bench.start().status == "COMPENSATED"
+    assert bench.services.left == []
+
+
+def test_a_lease_is_renewed_only_when_half_of_it_is_gone():
+    bench, expiries = Bench(workflow(step("a"), step("b"), step("c"))), []
+    checkpoint = bench.store.checkpoint
+
+    def noted(saga: Saga, events: list[SagaEvent], lease: Lease) -> None:
+        expiries.append((lease.expires_at - START).total_seconds())
+        checkpoint(saga, events, lease)
+
+    bench.store.checkpoint = noted
+    bench.services.after = lambda _: bench.clock.sleep(8)
+    bench.start()
+    assert expiries == [30, 46, 46]
