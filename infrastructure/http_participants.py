@@ -18,27 +18,30 @@ from zlib import crc32
 
 import msgspec
 import requests
-from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError as TransportError
 from urllib3.exceptions import NewConnectionError
 
 from domain.calls import Task
 from domain.outcomes import CallFacts, Outcome, Rejected, Reply, Succeeded, Unavailable, Unknown
+from infrastructure.http_connection import ParticipantAdapter
 
 CONNECT_TIMEOUT = 2.0
 """Seconds to open a connection: the gateway is near, and one that does not accept within two will not."""
 MAX_BODY = 1024 * 1024
 """Bytes of an answer that are read: what a saga needs of it is small, and it is stored."""
+DEEPEST = 64
+"""Levels of an answer's JSON: more is a defect, and what reads and stores it has limits of its own."""
 MAX_RETRY_AFTER = 24 * 3600.0
 MAX_REASON = 500
 
 _UNAUTHORISED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_NOT_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _COME_BACK_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.TOO_EARLY})
 
 
 class HttpParticipants:
-    """The `Participants` by their base URLs, `{service: url}`. Raises ValueError for a service that has none."""
+    """The `Participants` by their base URLs, `{service: url}`; a call to a service that has none is `Unavailable`."""
 
     def __init__(
         self, services: Mapping[str, str], api_key: str, pool: int = 16, observe: "CallObserver | None" = None
@@ -74,7 +77,7 @@ class HttpParticipants:
         """The request, put together by hand: everything in it is already checked and quoted."""
         prepared = requests.PreparedRequest()
         prepared.method = task.method
-        prepared.url = base + task.path + (f"?{urlencode(task.query)}" if task.query else "")
+        prepared.url = base + task.path + _query(task.query)
         headers = {
             "X-API-Key": self._api_key,
             "Idempotency-Key": task.key,
@@ -101,50 +104,19 @@ class HttpParticipants:
         except (requests.RequestException, TransportError, OSError, ValueError) as error:
             return None, _broken(error)
         try:
-            body = _read(response, time.monotonic() + timeout)
-        except (requests.RequestException, TransportError, OSError) as error:
+            body = _read(response)
+        except (requests.RequestException, TransportError, OSError, ValueError) as error:
             return response.status_code, Unknown(f"the answer broke off: {_described(error)}")
         finally:
             response.close()
         return response.status_code, classify(response.status_code, response.headers, body)
 
-    def _adapter(self) -> HTTPAdapter:
+    def _adapter(self) -> ParticipantAdapter:
         """This thread's connections: one pooled session a thread, nothing shared, nothing locked."""
         adapter = getattr(self._local, "adapter", None)
         if adapter is None:
-            adapter = self._local.adapter = _PinnedAdapter(pool_connections=32, pool_maxsize=4, max_retries=0)
+            adapter = self._local.adapter = ParticipantAdapter(pool_connections=32, pool_maxsize=4, max_retries=0)
         return adapter
-
-
-class _PinnedAdapter(HTTPAdapter):
-    """requests' connections without what a participant's call never needs.
-
-    The pool is found by the address once, not worked out from the whole URL on every call; an answer keeps its status,
-    headers and body, and no cookies, history or encoding. Together a quarter of a call's CPU.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._pools: dict[str, Any] = {}
-
-    def get_connection_with_tls_context(
-        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
-    ) -> Any:
-        """The pool of the request's scheme, host and port."""
-        base = request.url[: request.url.index("/", 8)]
-        pool = self._pools.get(base)
-        if pool is None:
-            pool = self._pools[base] = super().get_connection_with_tls_context(request, verify, proxies, cert)
-        return pool
-
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        """The answer, its body still to be read."""
-        response = requests.Response()
-        response.status_code = resp.status
-        response.headers = resp.headers
-        response.raw = resp
-        response.request = req
-        return response
 
 
 CallObserver = Callable[[CallFacts, Outcome], None]
@@ -174,7 +146,7 @@ def retry_after(value: str | None, now: datetime) -> float | None:
         return min(float(value), MAX_RETRY_AFTER)
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return min(max((at - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
@@ -186,52 +158,61 @@ def traceparent(task: Task) -> str:
     return f"00-{task.saga_id.hex}-{span}-01"
 
 
+def _query(values: Mapping[str, Any]) -> str:
+    """The query string, truths in JSON's words."""
+    if not values:
+        return ""
+    words = {name: str(value).lower() if isinstance(value, bool) else value for name, value in values.items()}
+    return f"?{urlencode(words)}"
+
+
 def _success(status: int, body: bytes) -> Outcome:
     if not body.strip():
         return Succeeded(None)
     try:
         output = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except _NOT_JSON:
         return Unknown(f"unreadable answer: {status} with a body that is not JSON")
-    # PostgreSQL stores no NUL in a text; a saga that could not be stored could not be undone either.
-    if b"\\u0000" in body and _has_nul(output):
-        return Unknown(f"unreadable answer: {status} with a NUL character in its body")
+    # A saga whose answers could not be stored could not be undone either.
+    if b"\\u0000" in body or body.count(b"[") + body.count(b"{") > DEEPEST:
+        flaw = _unstorable(output)
+        if flaw:
+            return Unknown(f"unreadable answer: {status} with {flaw} in its body")
     return Succeeded(output)
 
 
-def _has_nul(value: Any) -> bool:
+def _unstorable(value: Any, depth: int = 0) -> str | None:
+    """What PostgreSQL, or the way there, would not take."""
     if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(_has_nul(key) or _has_nul(part) for key, part in value.items())
-    return isinstance(value, list) and any(_has_nul(part) for part in value)
+        return "a NUL character" if "\0" in value else None
+    if not isinstance(value, dict | list):
+        return None
+    if depth == DEEPEST:
+        return f"more than {DEEPEST} levels"
+    parts = [*value, *value.values()] if isinstance(value, dict) else value
+    return next((flaw for part in parts if (flaw := _unstorable(part, depth + 1))), None)
 
 
-def _read(response: requests.Response, until: float) -> bytes:
-    """The body, within a size and a time: a slow drip must not hold a thread and a saga for ever."""
+def _read(response: requests.Response) -> bytes:
+    """The body, within a size; the connection bounds the time."""
     body = b""
     while chunk := response.raw.read1(65536):
         body += chunk
         if len(body) > MAX_BODY:
             raise requests.RequestException(f"it is longer than {MAX_BODY} bytes")
-        if time.monotonic() > until:
-            raise requests.Timeout("it drips for too long")
     return body
 
 
 def _broken(error: Exception) -> Outcome:
-    """No answer. Only a connection that was never made is certain to have done nothing."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, NewConnectionError | requests.ConnectTimeout | ConnectionRefusedError):
-            return Unavailable(f"cannot connect: {_described(error)}")
-        arguments = [argument for argument in cause.args if isinstance(argument, BaseException)]
-        cause = getattr(cause, "reason", None) or cause.__cause__ or (arguments[0] if arguments else None)
-        cause = cause if isinstance(cause, BaseException) else None
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema | ValueError):
-        return Unavailable(f"the request cannot be sent: {_described(error)}")
+    """No answer. Only what never left, for want of a connection or by its own fault, has certainly done nothing."""
+    exhausted = error.args[0] if error.args else None
+    if isinstance(error, requests.ConnectTimeout) or isinstance(getattr(exhausted, "reason", None), NewConnectionError):
+        return Unavailable(f"cannot connect: {_described(error)}")
     if isinstance(error, requests.ReadTimeout):
         return Unknown("no answer in time")
+    # InvalidHeader is a ValueError too, but about the answer's header: the request had its effect.
+    if isinstance(error, ValueError) and not isinstance(error, requests.exceptions.InvalidHeader):
+        return Unavailable(f"the request cannot be sent: {_described(error)}")
     return Unknown(f"the connection broke: {_described(error)}")
 
 
@@ -245,7 +226,7 @@ def _reason(status: int, headers: Mapping[str, str], body: bytes) -> str:
     if "json" in headers.get("Content-Type", ""):
         try:
             answer = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError):
+        except _NOT_JSON:
             answer = None
         if isinstance(answer, dict):
             words = ("detail", "message", "erreur", "error", "reason", "title")
