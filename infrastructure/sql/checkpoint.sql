@@ -18,8 +18,8 @@ WITH durability AS MATERIALIZED (
     )
     SELECT saga.id, event.*
     FROM saga, json_to_recordset(%(events)s::json) AS event (
-        seq int, type text, at timestamptz, status text, state text, previous_state text, step text, item int,
-        action text, attempt int, outcome text, reason text, output jsonb, due_at timestamptz, service text,
+        seq int, type saga_event_type, at timestamptz, status saga_status, state text, previous_state text, step text, item int,
+        action saga_action, attempt int, outcome text, reason text, output jsonb, due_at timestamptz, service text,
         http_method text, http_status int, duration float8, actor text
     )
 )

@@ -11,7 +11,7 @@ WITH durability AS MATERIALIZED (
     )
     SELECT
         %(id)s::uuid, %(workflow)s::text, %(version)s::int, %(tenant)s::text, %(correlation_id)s::text,
-        %(idempotency_key)s::text, %(request_hash)s::bytea, %(status)s::text, %(state)s::text, %(data)s::jsonb,
+        %(idempotency_key)s::text, %(request_hash)s::bytea, %(status)s::saga_status, %(state)s::text, %(data)s::jsonb,
         %(error)s::jsonb, %(seq)s::int, %(token)s::uuid, %(owner)s::text, %(lease_expires_at)s::timestamptz,
         %(wake_at)s::timestamptz, %(deadline_at)s::timestamptz, %(at)s::timestamptz, %(at)s::timestamptz,
         %(finished_at)s::timestamptz
@@ -25,8 +25,8 @@ WITH durability AS MATERIALIZED (
     )
     SELECT saga.id, event.*
     FROM saga, json_to_recordset(%(events)s::json) AS event (
-        seq int, type text, at timestamptz, status text, state text, previous_state text, step text, item int,
-        action text, attempt int, outcome text, reason text, output jsonb, due_at timestamptz, service text,
+        seq int, type saga_event_type, at timestamptz, status saga_status, state text, previous_state text, step text, item int,
+        action saga_action, attempt int, outcome text, reason text, output jsonb, due_at timestamptz, service text,
         http_method text, http_status int, duration float8, actor text
     )
 )

@@ -2,26 +2,47 @@
 
 from django.db import migrations
 
+# Few and short, because PostgreSQL reads them anew for every statement.
+CHECKS = """
+ALTER TABLE sagas
+    ADD CONSTRAINT saga_counts_from_1 CHECK (version > 0 AND seq > 0),
+    ADD CONSTRAINT saga_finished_has_a_time CHECK (
+        (finished_at IS NOT NULL) = (status IN ('COMPLETED', 'COMPENSATED', 'FAILED'))
+    ),
+    -- Never lost: what moves by itself has a driver's lease that expires, or a time to be woken at; what rests, neither.
+    ADD CONSTRAINT saga_moves_if_and_only_if_somebody_moves_it CHECK (
+        status = 'WAITING'
+        OR (lease_expires_at IS NOT NULL OR wake_at IS NOT NULL) = (status IN ('RUNNING', 'COMPENSATING'))
+    ),
+    ADD CONSTRAINT saga_lease_has_a_token CHECK (lease_expires_at IS NULL OR lease_token IS NOT NULL),
+    ADD CONSTRAINT saga_that_turned_back_has_an_error CHECK (
+        error IS NOT NULL OR status NOT IN ('COMPENSATING', 'COMPENSATED', 'FAILED')
+    ),
+    ADD CONSTRAINT saga_that_completed_has_no_error CHECK (error IS NULL OR status <> 'COMPLETED'),
+    ADD CONSTRAINT saga_idempotency_key_has_a_hash CHECK ((idempotency_key IS NULL) = (request_hash IS NULL));
+"""
+
 # A pair of status and state is possible when the saga's definition says so. Definitions never change, so what was
 # checked stays true; a foreign key would say the same and lock the definition's row on every checkpoint.
 STATES = """
 CREATE FUNCTION saga_refuse_impossible_state() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.status = OLD.status AND NEW.state = OLD.state
+        AND NEW.workflow = OLD.workflow AND NEW.version = OLD.version
+    THEN
+        RETURN NEW;
+    END IF;
     IF NOT EXISTS (
         SELECT 1 FROM saga_definitions
-        WHERE name = NEW.workflow AND version = NEW.version AND states -> NEW.status ? NEW.state
+        WHERE name = NEW.workflow AND version = NEW.version AND states -> NEW.status::text ? NEW.state
     ) THEN
         RAISE EXCEPTION 'a saga of % version % cannot be % in state %', NEW.workflow, NEW.version, NEW.status, NEW.state
             USING ERRCODE = 'check_violation', CONSTRAINT = 'saga_state_possible';
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER saga_state_possible_at_start BEFORE INSERT ON sagas
+CREATE TRIGGER saga_state_possible BEFORE INSERT OR UPDATE ON sagas
     FOR EACH ROW EXECUTE FUNCTION saga_refuse_impossible_state();
-CREATE TRIGGER saga_state_possible BEFORE UPDATE ON sagas
-    FOR EACH ROW WHEN (OLD.status <> NEW.status OR OLD.state <> NEW.state OR OLD.workflow <> NEW.workflow
-                       OR OLD.version <> NEW.version)
-    EXECUTE FUNCTION saga_refuse_impossible_state();
 """
 
 APPEND_ONLY = """
@@ -82,11 +103,15 @@ DROP TRIGGER saga_definition_is_immutable ON saga_definitions;
 DROP TRIGGER saga_history_is_append_only ON saga_evenements;
 DROP FUNCTION saga_refuse_rewriting;
 DROP TRIGGER saga_state_possible ON sagas;
-DROP TRIGGER saga_state_possible_at_start ON sagas;
 DROP FUNCTION saga_refuse_impossible_state;
+ALTER TABLE sagas
+    DROP CONSTRAINT saga_counts_from_1, DROP CONSTRAINT saga_finished_has_a_time,
+    DROP CONSTRAINT saga_moves_if_and_only_if_somebody_moves_it, DROP CONSTRAINT saga_lease_has_a_token,
+    DROP CONSTRAINT saga_that_turned_back_has_an_error, DROP CONSTRAINT saga_that_completed_has_no_error,
+    DROP CONSTRAINT saga_idempotency_key_has_a_hash;
 """
 
 
 class Migration(migrations.Migration):
-    dependencies = [("saga", "0001_initial")]
-    operations = [migrations.RunSQL(STATES + APPEND_ONLY + STORAGE + VIEWS, reverse_sql=DROP)]
+    dependencies = [("saga", "0002_tables")]
+    operations = [migrations.RunSQL(CHECKS + STATES + APPEND_ONLY + STORAGE + VIEWS, reverse_sql=DROP)]
