@@ -4,7 +4,7 @@ A saga is the fold of its events (progress.py); this module decides which events
 Drivers run the loop: `next_tasks(now)`, call, `record(outcome, now)`, store the events.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -14,9 +14,9 @@ from domain.calls import Attempt, Task, Work, render_request
 from domain.definition import RetryPolicy, SagaDefinition, Step
 from domain.events import Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import OutcomeUnexpected, TemplateError
+from domain.judgement import judge, judge_inquiry
 from domain.outcomes import CallFacts, Outcome, Rejected, Succeeded, Unavailable, Unknown
 from domain.progress import DEADLINE, Failure, Origin, Progress
-from domain.templates import render
 
 
 class Saga(Progress):
@@ -169,7 +169,7 @@ class Saga(Progress):
     # --- taking answers in --------------------------------------------------------------------------------------
 
     def _record_do(self, answer: "_Answer", now: datetime) -> None:
-        answer.outcome = self._judge(answer.work, answer.outcome)
+        answer.outcome = judge(answer.work.step, self._scope(answer.work), answer.outcome)
         if isinstance(answer.outcome, Succeeded):
             self._emit_answer(
                 EventType.STEP_SUCCEEDED,
@@ -191,7 +191,7 @@ class Saga(Progress):
             self._emit_failed(answer, now, self._retry_at(answer.work.step.undo_retry, answer, now, None))
 
     def _record_inquiry(self, answer: "_Answer", now: datetime) -> None:
-        answer.outcome = self._judge_inquiry(answer.work, answer.outcome)
+        answer.outcome = judge_inquiry(answer.work.step, self._scope(answer.work), answer.outcome)
         if isinstance(answer.outcome, Succeeded):
             self._emit_answer(
                 EventType.INQUIRY_ANSWERED,
@@ -208,36 +208,6 @@ class Saga(Progress):
             self._emit_failed(answer, now, retry_at)
             if retry_at is None:
                 self._park(now, f"{answer.work.step.name} may have been done, and the inquiry was not answered")
-
-    def _judge(self, work: Work, outcome: Outcome) -> Outcome:
-        """What an answer means to this workflow: a refusal in a 2xx, a success without what later steps need."""
-        if not isinstance(outcome, Succeeded):
-            return outcome
-        step, scope = work.step, {**self._scope(work), "response": outcome.output}
-        try:
-            if step.reject_when is not None:
-                verdict = render(step.reject_when, scope)
-                if verdict is True:
-                    return Rejected(str(render(step.reject_reason, scope)))
-                if verdict is not False:
-                    return Unknown(f"unreadable answer: {step.reject_when} is {verdict!r}, not true or false")
-            output = render(step.output, scope)
-        except TemplateError as error:
-            return Unknown(f"unreadable answer: {error}")
-        missing = _missing(step.output, output)
-        return Unknown(f"unreadable answer: it has no {missing}") if missing else Succeeded(output)
-
-    def _judge_inquiry(self, work: Work, outcome: Outcome) -> Outcome:
-        """Succeeded: it was done, with its output. Rejected: it was not and will not be. Else still unknown."""
-        if not isinstance(outcome, Succeeded):
-            return Unknown(outcome.reason)
-        said = outcome.output.get("outcome") if isinstance(outcome.output, Mapping) else None
-        if said == "not_done":
-            return Rejected("the participant says that it was not done")
-        if said != "done":
-            return Unknown(f"unreadable answer to the inquiry: outcome is {said!r}")
-        judged = self._judge(work, outcome)
-        return judged if isinstance(judged, Succeeded) else Unknown(judged.reason)
 
     def _retry_at(
         self, policy: RetryPolicy, answer: "_Answer", now: datetime, until: datetime | None
@@ -401,10 +371,3 @@ class _Answer:
     attempt: Attempt
     outcome: Outcome
     facts: CallFacts | None = None
-
-
-def _missing(template: Any, output: Any) -> str | None:
-    """The first declared output that came out null; the default output, the whole answer, may be anything."""
-    if isinstance(template, Mapping):
-        return next((name for name, value in output.items() if value is None), None)
-    return template if output is None and template != "${response}" else None
