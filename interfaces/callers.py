@@ -1,6 +1,7 @@
 """Who calls, and what they may do: the gateway's consumers, believed with its secret, or a key of our own."""
 
 import hmac
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+_BEARER = re.compile(r"bearer +", re.IGNORECASE)
 CLIENT, READER, OPERATOR, ADMIN = "saga-client", "saga-reader", "saga-operator", "saga-admin"
 
 _IMPLIED = {
@@ -53,12 +55,17 @@ class CallerAuthentication(BaseAuthentication):
 
 
 class RolePermission(BasePermission):
-    """A view says who may call it: `roles = {"GET": (READER,), ...}`; what it does not say is refused."""
+    """A view says who may call it: `roles = {"GET": (READER,), ...}`; what it does not say is refused.
+
+    A method that the view does not have is nobody's: whoever may call the view at all is told so (405).
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Whether the caller has one of the view's roles for this method."""
-        allowed = getattr(view, "roles", {}).get("GET" if request.method in {"HEAD", "OPTIONS"} else request.method)
-        return request.user is not None and allowed is not None and request.user.may(*allowed)
+        roles: dict[str, tuple[str, ...]] = getattr(view, "roles", {})
+        anywhere = {role for allowed in roles.values() for role in allowed}
+        method = "GET" if request.method == "HEAD" else request.method
+        return request.user is not None and request.user.may(*roles.get(method, anywhere))
 
 
 def _consumer(meta: dict[str, Any]) -> Caller | None:
@@ -74,7 +81,7 @@ def _consumer(meta: dict[str, Any]) -> Caller | None:
 
 
 def _own_key(meta: dict[str, Any]) -> Caller | None:
-    given = meta.get("HTTP_X_API_KEY") or meta.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
+    given = meta.get("HTTP_X_API_KEY") or _BEARER.sub("", meta.get("HTTP_AUTHORIZATION", ""))
     if not given:
         return None
     # Every key is compared, so that the time taken does not tell which one came close.

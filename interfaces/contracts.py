@@ -46,8 +46,14 @@ PROBLEM = _object(
 FAILURE = {**_object({"step": TEXT, "item": _or_null(COUNT), "outcome": TEXT, "reason": TEXT}), "type": "object"}
 
 START = _object(
-    {"workflow": TEXT, "input": ANY_OBJECT, "version": {"type": "integer", "minimum": 1}, "correlation_id": TEXT},
-    optional=("version", "correlation_id"),
+    {
+        "workflow": TEXT,
+        "saga_type": {**TEXT, "description": "Another name for `workflow`; one of the two is required"},
+        "input": ANY_OBJECT,
+        "version": {"type": "integer", "minimum": 1},
+        "correlation_id": TEXT,
+    },
+    optional=("workflow", "saga_type", "input", "version", "correlation_id"),
 )
 SAGA_SUMMARY = _object(
     {

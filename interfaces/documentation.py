@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.http.response import HttpResponseBase
 from drf_yasg import openapi
 from drf_yasg.utils import swagger_auto_schema
 
@@ -21,6 +22,11 @@ API_INFO = openapi.Info(
     ),
 )
 
+_OWN_HOST_ONLY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self' data:; worker-src 'self' blob:"
+)
+
 _STARTED = {
     201: "Completed: every step is done",
     202: "Not finished: see `Location`, ask again after `Retry-After` seconds",
@@ -28,6 +34,9 @@ _STARTED = {
     502: "A participant failed; what had been done is undone",
     504: "The saga's deadline passed; what had been done is undone",
 }
+_ANYWHERE = {406: "`Accept` allows none of the route's media types", 500: "A defect of the service; it is logged"}
+_FOR_CALLERS = {401: "No key, or an unknown one", 403: "The caller has not the role for this"}
+_FROM_THE_DATABASE = {503: "The database does not answer"}
 _START_HEADERS = [
     ("Idempotency-Key", "The same key and body give the first saga again; another body is refused with 422"),
     ("Prefer", "`wait=N` seconds for the end (25 unless told, 30 at most), or `respond-async`"),
@@ -40,7 +49,9 @@ def to_openapi(schema: Schema) -> openapi.Schema:
     kind = schema.get("type", "object")
     nullable = isinstance(kind, list)
     options: dict[str, Any] = {"type": kind[0] if nullable else kind}
-    options |= {name: schema[name] for name in ("format", "enum", "minimum", "maximum") if name in schema}
+    options |= {
+        name: schema[name] for name in ("format", "enum", "minimum", "maximum", "description") if name in schema
+    }
     options |= {"min_items": schema["minItems"]} if "minItems" in schema else {}
     options |= {"max_items": schema["maxItems"]} if "maxItems" in schema else {}
     if "items" in schema:
@@ -53,6 +64,17 @@ def to_openapi(schema: Schema) -> openapi.Schema:
     return openapi.Schema(**options)
 
 
+def self_contained(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """The page, which may ask no other host: ReDoc would fetch a logo, and tell somebody who reads here."""
+
+    def page(*arguments: Any, **options: Any) -> HttpResponseBase:
+        response = view(*arguments, **options)
+        response.headers["Content-Security-Policy"] = _OWN_HOST_ONLY
+        return response
+
+    return page
+
+
 def _route(
     summary: str,
     tag: str,
@@ -61,14 +83,15 @@ def _route(
     body: Schema | None = None,
     parameters: list[openapi.Parameter] | None = None,
     public: bool = False,
+    stored: bool = True,
 ) -> Callable[..., Any]:
+    """A route's documentation. `public`: anybody may call it; `stored`: it asks the database."""
+    problems = _ANYWHERE | ({} if public else _FOR_CALLERS) | (_FROM_THE_DATABASE if stored else {})
+    answers = {status: _problem(text) for status, text in problems.items()} | answers
     responses = {
         status: openapi.Response(text, to_openapi(shape) if shape else None)
-        for status, (text, shape) in answers.items()
+        for status, (text, shape) in sorted(answers.items())
     }
-    if not public:
-        for status, text in ((401, "No key, or an unknown one"), (403, "The caller has not the role for this")):
-            responses.setdefault(status, openapi.Response(text, to_openapi(contracts.PROBLEM)))
     return swagger_auto_schema(
         operation_summary=summary,
         tags=[tag],
@@ -87,13 +110,17 @@ def _query(name: str, text: str, kind: str = openapi.TYPE_STRING) -> openapi.Par
     return openapi.Parameter(name, openapi.IN_QUERY, description=text, type=kind)
 
 
-def _start_route(summary: str, tag: str, shape: Schema, body: Schema | None) -> Callable[..., Any]:
+def _start_route(
+    summary: str, tag: str, shape: Schema, body: Schema | None, more: dict[int, str] | None = None
+) -> Callable[..., Any]:
     answers: dict[int, tuple[str, Schema | None]] = {status: (text, shape) for status, text in _STARTED.items()}
     answers[400] = _problem("A field is wrong; nothing was stored. `errors` names every one")
-    answers[413] = _problem("The body is too large")
-    answers[415] = _problem("The body is not application/json")
+    if body:
+        answers[413] = _problem("The body is too large")
+        answers[415] = _problem("The body is not application/json")
     answers[422] = _problem("The Idempotency-Key was used for another request")
     answers[503] = _problem("The database does not answer; repeat with the same Idempotency-Key")
+    answers |= {status: _problem(text) for status, text in (more or {}).items()}
     headers = [
         openapi.Parameter(name, openapi.IN_HEADER, description=text, type=openapi.TYPE_STRING)
         for name, text in _START_HEADERS
@@ -105,7 +132,7 @@ _PAGE = [_query("cursor", "`next` of the page before"), _query("limit", "1 to 20
 _NO_SAGA = {404: _problem("There is no such saga")}
 _BAD_QUERY = {400: _problem("A parameter is wrong; `errors` names it")}
 
-start = _start_route("Start a saga", "sagas", contracts.SAGA, contracts.START)
+start = _start_route("Start a saga", "sagas", contracts.SAGA, contracts.START, {404: "There is no such workflow"})
 saga_list = _route(
     "List sagas, newest first",
     "sagas",
@@ -157,13 +184,13 @@ commande_list = _route(
         _query("etat", "Only this state"),
     ],
 )
-commande_info = _route("Describe the order saga", "commandes", {200: ("What it is", contracts.INFO)})
+commande_info = _route("Describe the order saga", "commandes", {200: ("What it is", contracts.INFO)}, stored=False)
 
-live = _route("Is the process alive", "health", {200: ("It is", contracts.LIVE)}, public=True)
+live = _route("Is the process alive", "health", {200: ("It is", contracts.LIVE)}, public=True, stored=False)
 ready = _route(
     "Is the service ready",
     "health",
     {200: ("It is", contracts.READY), 503: ("A part is not; it is named", contracts.READY)},
 )
 status = _route("What runs here", "health", {200: ("The service", contracts.SERVICE_STATUS)})
-metrics = _route("Prometheus' metrics", "health", {200: ("Text format 0.0.4", None)})
+metrics = _route("Prometheus' metrics", "health", {200: ("Text format 0.0.4", None)}, stored=False)

@@ -3,9 +3,9 @@
 import logging
 from typing import Any
 
-from django.http import Http404, HttpRequest, JsonResponse
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
-from rest_framework.response import Response
 
 from domain.exceptions import (
     DefinitionInvalid,
@@ -17,6 +17,7 @@ from domain.exceptions import (
     StoreUnavailable,
     WorkflowUnknown,
 )
+from interfaces.wire import JSONRenderer
 
 logger = logging.getLogger("saga")
 
@@ -52,19 +53,23 @@ def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
             "detail": detail, **more}  # fmt: skip
 
 
-def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler. None lets an unexpected error through to `server_error`, which logs it."""
+def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
+    """DRF's exception handler. None lets an unexpected error through to `server_error`, which logs it.
+
+    JSON whatever the view would render: the pages of the documentation are refused like any other route.
+    """
     body, headers = _describe(error)
     if body is None:
         return None
-    response = Response(body, status=body["status"], headers=headers, content_type="application/problem+json")
-    response["Content-Type"] = "application/problem+json"
     if body["status"] == 503:  # noqa: PLR2004
-        logger.error("request refused", extra={"code": body["code"], "path": context["request"].path})
-    return response
+        more = {"code": body["code"], "path": context["request"].path, "reason": str(error.__cause__ or error).strip()}
+        logger.error("request refused", extra=more)
+    return _problem_answer(body, headers)
 
 
 def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    if isinstance(error, OperationalError | InterfaceError):
+        error = StoreUnavailable()
     if isinstance(error, SagaError):
         status = _STATUS.get(type(error), 500)
         more: dict[str, Any] = {"errors": error.faults} if isinstance(error, InputInvalid | DefinitionInvalid) else {}
@@ -89,14 +94,21 @@ def _plain(detail: Any) -> Any:
     return [_plain(part) for part in detail] if isinstance(detail, list) else str(detail)
 
 
-def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:  # noqa: ARG001 - Django's signature
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
     """Django's 404, for an address that no view has."""
-    body = problem(404, "not_found", f"There is nothing at {request.path}; /swagger/ lists what there is.")
-    return JsonResponse(body, status=404, content_type="application/problem+json")
+    return _problem_answer(
+        problem(404, "not_found", f"There is nothing at {request.path}; /swagger/ lists what there is.")
+    )
 
 
-def server_error(request: HttpRequest) -> JsonResponse:
+def server_error(request: HttpRequest) -> HttpResponse:
     """Django's 500: the log has the trace, the answer has the id to find it by."""
     correlation = getattr(request, "correlation_id", None)
-    body = problem(500, "internal_error", "This is a defect of the service.", correlation_id=correlation)
-    return JsonResponse(body, status=500, content_type="application/problem+json")
+    return _problem_answer(
+        problem(500, "internal_error", "This is a defect of the service.", correlation_id=correlation)
+    )
+
+
+def _problem_answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> HttpResponse:
+    content = JSONRenderer().render(body)
+    return HttpResponse(content, "application/problem+json", body["status"], headers=headers)

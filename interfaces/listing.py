@@ -1,5 +1,6 @@
 """Lists of sagas and events: filters that are columns, newest first, paged by key and never by offset."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -89,7 +90,7 @@ class _Reader:
     def limit(self) -> int:
         """How many rows, 50 unless told."""
         text = self._parameters.get("limit") or str(DEFAULT_LIMIT)
-        if not text.isdecimal() or not 1 <= int(text) <= MAX_LIMIT:
+        if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
             self._fault("limit", f"must be a number from 1 to {MAX_LIMIT}")
             return DEFAULT_LIMIT
         return int(text)
@@ -107,24 +108,19 @@ class _Reader:
         text = self._parameters.get("cursor")
         if not text:
             return None
-        saga_id, _, seq = text.partition(".")
+        found = re.fullmatch(r"([0-9a-f-]{36})\.([0-9]{1,9})", text)
         try:
-            return UUID(saga_id), int(seq)
+            return (UUID(found[1]), int(found[2])) if found else self._no_cursor()
         except ValueError:
-            return self._fault("cursor", "must be the `next` of the page before")
+            return self._no_cursor()
 
     def time(self, name: str) -> datetime | None:
         """A time; UTC where it does not say."""
         text = self._parameters.get(name)
         if not text:
             return None
-        try:
-            found = parse_datetime(text)
-        except ValueError:
-            found = None
-        if found is None:
-            return self._fault(name, "must be a time like 2026-01-31T12:00:00Z")
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        found = _time(text)
+        return found or self._fault(name, "must be a time like 2026-01-31T12:00:00Z")
 
     def flag(self, name: str) -> bool | None:
         """True or false."""
@@ -140,5 +136,17 @@ class _Reader:
             return self._fault(name, f"must be one of {', '.join(choices)}")
         return text or None
 
+    def _no_cursor(self) -> None:
+        return self._fault("cursor", "must be the `next` of the page before")
+
     def _fault(self, name: str, message: str) -> None:
         self._faults.setdefault(name, []).append(message)
+
+
+def _time(text: str) -> datetime | None:
+    """The time, in UTC, where nothing passes that PostgreSQL does not know; None for what is not one."""
+    try:
+        found = parse_datetime(text)
+        return found and (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -20,7 +20,8 @@ DEFAULT_WAIT = 25.0
 LONGEST_WAIT = 30.0
 """The gateway gives up after 35 s; a saga that takes longer is answered 202 before that."""
 
-_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
+_WAIT = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,9})(?:$|[,;\s])", re.IGNORECASE)
+_ASYNC = re.compile(r"(?:^|[,;\s])respond-async(?:$|[,;\s])", re.IGNORECASE)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -61,11 +62,14 @@ def status_code(saga: Saga) -> int:
 
 
 def wait_budget(prefer: str) -> float:
-    """Seconds that a client waits, from `Prefer` (RFC 7240); what is not understood there is ignored."""
-    if re.search(r"(?:^|[,;\s])respond-async(?:$|[,;\s])", prefer):
-        return 0.0
+    """Seconds that a client waits, from `Prefer` (RFC 7240); what is not understood there is ignored.
+
+    `respond-async, wait=5` waits: together they ask for a 202 only after that time (RFC 7240, 4.3).
+    """
     found = _WAIT.search(prefer)
-    return min(float(found[1]), LONGEST_WAIT) if found else DEFAULT_WAIT
+    if found:
+        return min(float(found[1]), LONGEST_WAIT)
+    return 0.0 if _ASYNC.search(prefer) else DEFAULT_WAIT
 
 
 def _idempotency(request: Request, workflow: str, version: int | None, given: Any) -> IdempotentRequest | None:

@@ -5,12 +5,12 @@ from drf_yasg.views import get_schema_view
 
 from interfaces import commandes_api, health, saga_api
 from interfaces.callers import CLIENT, READER, RolePermission
-from interfaces.documentation import API_INFO
+from interfaces.documentation import API_INFO, self_contained
 
 schema_view = get_schema_view(API_INFO, public=True, permission_classes=[RolePermission])
 schema_view.roles = {"GET": (CLIENT, READER)}
-swagger = schema_view.with_ui("swagger", cache_timeout=0)
-redoc = schema_view.with_ui("redoc", cache_timeout=0)
+swagger = self_contained(schema_view.with_ui("swagger", cache_timeout=0))
+redoc = self_contained(schema_view.with_ui("redoc", cache_timeout=0))
 
 urlpatterns = [
     path("api/sagas/start/", saga_api.StartView.as_view()),
@@ -20,7 +20,7 @@ urlpatterns = [
     path("api/sagas/events/", saga_api.EventsView.as_view()),
     path("api/sagas/statistics/", saga_api.StatisticsView.as_view()),
     path("api/sagas/definitions/", saga_api.DefinitionListView.as_view()),
-    path("api/sagas/definitions/<str:name>/<int:version>/", saga_api.DefinitionView.as_view()),
+    path("api/sagas/definitions/<slug:name>/<int:version>/", saga_api.DefinitionView.as_view()),
     path("api/saga/commandes/", commandes_api.CommandesView.as_view()),
     path("api/saga/commandes/<uuid:saga_id>/", commandes_api.CommandeView.as_view()),
     path("api/saga/sagas/", commandes_api.SagasView.as_view()),
@@ -36,5 +36,5 @@ urlpatterns = [
     path("redoc/", redoc),
     path("api/redoc/", redoc),
     path("api/schema/", schema_view.without_ui(cache_timeout=0)),
-    re_path(r"^swagger(?P<format>\.json|\.yaml)$", schema_view.without_ui(cache_timeout=0)),
+    re_path(r"^swagger\.(?P<format>json|yaml)$", schema_view.without_ui(cache_timeout=0)),
 ]

@@ -10,6 +10,8 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
 _ENCODER = msgspec.json.Encoder()
+DEEPEST = 64
+"""Levels of a body's JSON: more is a mistake or an attack, and what checks and stores it has limits of its own."""
 
 
 class BodyTooLarge(APIException):
@@ -20,7 +22,7 @@ class BodyTooLarge(APIException):
 
 
 class StrictJSONParser(BaseParser):
-    """Real JSON only: no NaN, no lone surrogates, no NUL (which PostgreSQL cannot store), and not too much of it."""
+    """Real JSON only: no NaN, no lone surrogates, no NUL (PostgreSQL cannot store it); not too much, not too deep."""
 
     media_type = "application/json"
 
@@ -32,10 +34,12 @@ class StrictJSONParser(BaseParser):
             raise BodyTooLarge(f"The body is larger than {limit} bytes.")
         try:
             value = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ParseError(f"The body is not JSON: {error}") from None
         if b"\\u0000" in body and "\0" in _texts(value):
             raise ParseError("The body has a NUL character (\\u0000) in a text.")
+        if body.count(b"[") + body.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
+            raise ParseError(f"The body has more than {DEEPEST} levels.")
         return value
 
 
@@ -60,3 +64,11 @@ def _texts(value: Any) -> str:
     if isinstance(value, dict):
         return "".join(key + _texts(part) for key, part in value.items())
     return "".join(map(_texts, value)) if isinstance(value, list) else ""
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects nest further than this."""
+    if not isinstance(value, dict | list):
+        return False
+    parts = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(part, levels - 1) for part in parts)

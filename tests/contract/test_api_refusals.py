@@ -1,0 +1,276 @@
+"""Requests that make no sense are refused in words, field by field, and leave nothing behind."""
+
+import json
+
+import api_support
+import pytest
+from api_support import ORDER, ORDERS, PRODUCT, START, UNKNOWN_ID, problem, stored
+
+api = api_support.api
+
+LINE = ORDER["lignes"][0]
+UUID_TEXT = "client_id"
+
+
+def order(**changes):
+    return {**ORDER, **changes}
+
+
+def line(**changes):
+    return order(lignes=[{**LINE, **changes}])
+
+
+def without(value, name):
+    return {key: part for key, part in value.items() if key != name}
+
+
+WRONG_ORDERS = {
+    "no client": (without(ORDER, "client_id"), "client_id"),
+    "no shop": (without(ORDER, "magasin_id"), "magasin_id"),
+    "no lines": (without(ORDER, "lignes"), "lignes"),
+    "client is no UUID": (order(client_id="nobody"), "client_id"),
+    "client is a number": (order(client_id=7), "client_id"),
+    "client is null": (order(client_id=None), "client_id"),
+    "client is almost a UUID": (order(client_id=ORDER["client_id"] + "0"), "client_id"),
+    "shop is a path": (order(magasin_id="../../admin"), "magasin_id"),
+    "an order without lines": (order(lignes=[]), "lignes"),
+    "201 lines": (order(lignes=[LINE] * 201), "lignes"),
+    "lines are an object": (order(lignes={"0": LINE}), "lignes"),
+    "a line is a text": (order(lignes=["coffee"]), "lignes[0]"),
+    "a line without a product": (order(lignes=[without(LINE, "produit_id")]), "lignes[0].produit_id"),
+    "a line without a quantity": (order(lignes=[without(LINE, "quantite")]), "lignes[0].quantite"),
+    "the second line": (order(lignes=[LINE, {**LINE, "quantite": 0}]), "lignes[1].quantite"),
+    "product is no UUID": (line(produit_id="coffee"), "lignes[0].produit_id"),
+    **{
+        f"quantity {quantity!r}": (line(quantite=quantity), "lignes[0].quantite")
+        for quantity in (0, -1, 10001, 2.5, True, "2", None, [2], 10**400)
+    },
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ORDERS)
+def test_a_wrong_order_is_refused_by_its_field_and_leaves_nothing(api, case):
+    body, field = WRONG_ORDERS[case]
+
+    for answer in (api.order(body), api.post(START, {"workflow": "commandes", "input": body})):
+        errors = problem(answer, 400, "input_invalid")["errors"]
+        assert list(errors) == [field]
+        assert all(isinstance(text, str) and text for text in errors[field])
+    assert stored() == {"sagas": 0, "events": 0}
+    assert api.participants.calls == []
+
+
+@pytest.mark.parametrize(
+    ("body", "place"), [(order(remise=10), "input"), (line(prix_unitaire=0.01), "lignes[0]")], ids=["order", "line"]
+)
+def test_an_unknown_field_is_refused_by_name(api, body, place):
+    errors = problem(api.order(body), 400, "input_invalid")["errors"]
+
+    assert ("remise" if place == "input" else "prix_unitaire") in errors[place][0]
+    assert stored()["sagas"] == 0
+
+
+def test_every_wrong_field_is_named_at_once_and_no_value_repeated(api):
+    answer = api.order({"client_id": "s3cret-value", "lignes": [{"quantite": 0}], "more": 1})
+
+    assert set(problem(answer)["errors"]) == {
+        "client_id", "magasin_id", "lignes[0].produit_id", "lignes[0].quantite", "input",
+    }  # fmt: skip
+    assert b"s3cret-value" not in answer.content
+
+
+NO_JSON = {
+    "nothing": b" ",
+    "text": b"hello",
+    "half": b'{"client_id": "1',
+    "two": b"{}{}",
+    "single quotes": b"{'a': 1}",
+    "NaN": b'{"client_id": NaN}',
+    "Infinity": b'{"client_id": -Infinity}',
+    "a number beyond numbers": b'{"client_id": 1e400}',
+    "a lone surrogate": b'{"client_id": "\\ud800x"}',
+    "a surrogate in UTF-8": b'{"client_id": "\xed\xa0\x80"}',
+    "not UTF-8": b'{"client_id": "\xff"}',
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "NUL in a text": b'{"client_id": "a\\u0000b"}',
+    "NUL in a name": b'{"\\u0000": 1}',
+    "NUL as a byte": b'{"client_id": "a\0b"}',
+    "deep": b"[" * 65 + b"]" * 65,
+    "deeper": b'{"a":' * 300 + b"1" + b"}" * 300,
+    "deeper than Python": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("path", [ORDERS, START])
+@pytest.mark.parametrize("case", NO_JSON)
+def test_what_is_not_json_that_can_be_kept_is_refused(api, case, path):
+    problem(api.post(path, raw=NO_JSON[case]), 400, "parse_error")
+    assert stored()["sagas"] == 0
+
+
+@pytest.mark.parametrize("body", [[], "order", 7, True, [ORDER]])
+def test_a_body_that_is_no_object_is_refused(api, body):
+    assert problem(api.order(body), 400, "input_invalid")["errors"]
+    assert problem(api.post(START, raw=json.dumps(body).encode()), 400, "invalid")["errors"] == {
+        "body": ["must be an object"]
+    }
+    assert stored()["sagas"] == 0
+
+
+def test_no_body_is_an_order_without_fields(api):
+    assert set(problem(api.post(ORDERS), 400)["errors"]) == {"client_id", "magasin_id", "lignes"}
+    problem(api.order(raw=b"null"), 400)
+
+
+ASKED = {"workflow": "commandes", "input": ORDER}
+WRONG_STARTS = {
+    "no workflow": ({"input": ORDER}, "workflow"),
+    "workflow is a number": ({**ASKED, "workflow": 1}, "workflow"),
+    "workflow is empty": ({**ASKED, "workflow": ""}, "workflow"),
+    "saga_type is a list": ({"saga_type": ["commandes"], "input": ORDER}, "workflow"),
+    "input is a list": ({**ASKED, "input": []}, "input"),
+    "input is null": ({**ASKED, "input": None}, "input"),
+    "version is a text": ({**ASKED, "version": "1"}, "version"),
+    "version is true": ({**ASKED, "version": True}, "version"),
+    "version is 0": ({**ASKED, "version": 0}, "version"),
+    "correlation_id is a number": ({**ASKED, "correlation_id": 7}, "correlation_id"),
+    "correlation_id has spaces": ({**ASKED, "correlation_id": "a b"}, "correlation_id"),
+    "an unknown field": ({**ASKED, "priority": 1}, "priority"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_STARTS)
+def test_a_wrong_start_is_refused_by_its_field_and_leaves_nothing(api, case):
+    body, field = WRONG_STARTS[case]
+
+    assert list(problem(api.post(START, body), 400, "invalid")["errors"]) == [field]
+    assert stored()["sagas"] == 0
+
+
+@pytest.mark.parametrize("more", [{"workflow": "commande"}, {"version": 99}, {"version": 10**30}])
+def test_an_unknown_workflow_or_version_is_not_found(api, more):
+    problem(api.post(START, {**ASKED, **more}), 404, "workflow_unknown")
+    assert stored()["sagas"] == 0
+
+
+@pytest.mark.parametrize("path", [ORDERS, START])
+def test_a_body_larger_than_any_order_is_refused(api, path):
+    fits, too_large = (b'{"a": "' + b"x" * (size - 9) + b'"}' for size in (256 * 1024, 256 * 1024 + 1))
+
+    problem(api.post(path, raw=too_large), 413, "body_too_large")
+    problem(api.post(path, raw=fits), 400)
+    assert stored()["sagas"] == 0
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml"]
+)
+def test_another_kind_of_body_is_refused(api, kind):
+    problem(api.post(ORDERS, ORDER, Content_Type=kind), 415, "unsupported_media_type")
+    assert stored()["sagas"] == 0
+
+
+def test_json_with_a_charset_is_json(api):
+    assert api.post(ORDERS, ORDER, Content_Type="application/json; charset=utf-8").status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", START, "POST"),
+        ("PUT", ORDERS, "POST"),
+        ("DELETE", f"{ORDERS}{UNKNOWN_ID}/", "GET"),
+        ("POST", "/api/sagas/statistics/", "GET"),
+        ("PATCH", "/health", "GET"),
+        ("POST", "/swagger/", "GET"),
+        ("POST", "/metrics/", "GET"),
+    ],
+)
+def test_a_method_that_a_route_does_not_have_is_refused_with_those_it_has(api, method, path, allowed):
+    answer = api.call(method, path, {})
+
+    problem(answer, 405, "method_not_allowed")
+    assert allowed in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/api/",
+        "/api/saga/commandes",
+        f"{ORDERS}7/",
+        f"{ORDERS}{UNKNOWN_ID}",
+        "/api/sagas/transactions/nope/",
+        "/api/sagas/definitions/commandes/first/",
+        "/api/sagas/definitions/a%00b/1/",
+        "/swagger.xml",
+        "/api/%ff/",
+    ],
+)
+def test_an_address_that_is_none_is_a_404_in_words(api, path):
+    problem(api.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", [f"{ORDERS}%s/", "/api/sagas/transactions/%s/", "/api/sagas/transactions/%s/events/"])
+def test_an_unknown_saga_is_a_404_in_words(api, path):
+    problem(api.get(path % UNKNOWN_ID), 404, "saga_not_found")
+
+
+@pytest.mark.parametrize("name", ["nope/1", "commandes/2", f"commandes/{10**30}", "commandes/0"])
+def test_an_unknown_definition_is_a_404_in_words(api, name):
+    problem(api.get(f"/api/sagas/definitions/{name}/"), 404, "workflow_unknown")
+
+
+@pytest.mark.parametrize("path", ["/api/sagas/statistics/", ORDERS + UNKNOWN_ID + "/", "/health"])
+def test_a_format_that_there_is_not_is_a_406(api, path):
+    problem(api.get(path, Accept="application/xml"), 406, "not_acceptable")
+
+
+BAD_PARAMETERS = {
+    "/api/sagas/transactions/": {
+        "limit": ["0", "201", "x", "-1", "1.5", "9" * 5000, "٣"],
+        "cursor": ["x", UNKNOWN_ID[:-1]],
+        "status": ["running", "NOPE"],
+        "active": ["maybe"],
+        "created_after": ["yesterday", "2026-13-01", "0001-01-01T00:00:00%2B23:59", "2026-02-30T00:00:00Z"],
+        "created_before": ["9999-12-31T23:59:59-23:59"],
+        "workflow": ["a%00b"],
+        "q": ["%00"],
+        "page": ["2"],
+    },
+    "/api/sagas/events/": {
+        "cursor": ["x", UNKNOWN_ID, f"{UNKNOWN_ID}.", f"{UNKNOWN_ID}.-1", f"{UNKNOWN_ID}.{'9' * 40}", f"{'-' * 36}.1"],
+        "type": ["nope"],
+        "step": ["%00"],
+        "limit": ["1e2"],
+        "workflow": ["commandes"],
+    },
+    "/api/saga/sagas/": {"etat": ["RUNNING", "%00"], "actives_seulement": ["oui"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        (path, name, value)
+        for path, names in BAD_PARAMETERS.items()
+        for name, values in names.items()
+        for value in values
+    ],
+)
+def test_a_wrong_parameter_is_refused_by_name(api, path, name, value):
+    assert list(problem(api.get(f"{path}?{name}={value}"), 400, "invalid")["errors"]) == [name]
+
+
+def test_a_defect_is_a_500_with_an_id_to_find_it_by_and_no_trace(api, monkeypatch):
+    monkeypatch.setattr(api.participants, "call_all", lambda _: 1 / 0)
+
+    answer = api.order(X_Correlation_ID="desk-7")
+
+    assert problem(answer, 500, "internal_error")["correlation_id"] == "desk-7"
+    assert b"ZeroDivision" not in answer.content
+
+
+def test_product_ids_in_capitals_are_the_same_product(api):
+    assert api.order(line(produit_id=PRODUCT.upper())).status_code == 201
