@@ -1,9 +1,12 @@
 """The environment, read once and typed. With DEBUG off a missing or example secret stops the start."""
 
+import logging
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 EXAMPLE_API_KEY = "magasin-secret-key-2025"
 EXAMPLE_GATEWAY_SECRET = "dev-gateway-secret"  # noqa: S105 - the development default, refused with DEBUG off
@@ -24,6 +27,9 @@ SERVICES = {
     "alianzas": "ALIANZAS_API_URL",
 }
 """Each participant's name, and the variable that reaches it at another address than the gateway's."""
+
+_VISIBLE = re.compile(r"[\x21-\x7e]*")
+"""What a header carries as it is; a key with anything else would fail, and be repeated, in the middle of a saga."""
 
 ROLES = frozenset({"saga-client", "saga-reader", "saga-operator", "saga-admin"})
 
@@ -75,11 +81,11 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
             name: _url(environment, variable, f"{gateway_url}/api/{name}", faults)
             for name, variable in SERVICES.items()
         },
-        api_keys=_api_keys(environment, faults),
+        api_keys=_api_keys(environment, faults, debug=debug),
         saga_timeout=_number(environment, "SAGA_TIMEOUT", 30.0, 1, faults),
-        max_retries=int(_number(environment, "MAX_RETRIES", 3, 0, faults)),
-        allowed_hosts=tuple(filter(None, (environment.get("ALLOWED_HOSTS") or ("*" if debug else "")).split(","))),
-        log_level=environment.get("LOG_LEVEL", "INFO").upper(),
+        max_retries=_whole(environment, "MAX_RETRIES", 3, 0, faults),
+        allowed_hosts=_texts(environment.get("ALLOWED_HOSTS") or ("*" if debug else "")),
+        log_level=_level(environment, faults),
         database=_database(environment, faults),
     )
     if not debug and not configuration.allowed_hosts:
@@ -100,21 +106,47 @@ def _flag(environment: Mapping[str, str], name: str, faults: list[str]) -> bool:
 
 def _secret(environment: Mapping[str, str], name: str, example: str, faults: list[str], *, debug: bool) -> str:
     value = environment.get(name, "")
-    if debug:
-        return value or example
-    if not value:
+    if not value and not debug:
         faults.append(f"{name}: set it; there is a default only with DEBUG=True")
-    elif value == example:
+    elif value == example and not debug:
         faults.append(f"{name}: the example value is public; choose another (or DEBUG=True for development)")
-    return value
+    elif not _VISIBLE.fullmatch(value):
+        faults.append(f"{name}: only visible ASCII characters can be sent; is there a space or a line end in it?")
+    return value or (example if debug else "")
 
 
 def _url(environment: Mapping[str, str], name: str, default: str, faults: list[str]) -> str:
     value = (environment.get(name) or default).rstrip("/")
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        faults.append(f"{name}: {value!r} is not an http(s) URL")
+    if not _is_url(value):
+        faults.append(f"{name}: must be an http(s) URL without a user, a query or a fragment, like http://kong:8080")
     return value
+
+
+def _is_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        return False
+    return bool(known) and _VISIBLE.fullmatch(value) is not None and not {"@", "?", "#"} & set(value)
+
+
+def _level(environment: Mapping[str, str], faults: list[str]) -> str:
+    value = (environment.get("LOG_LEVEL") or "INFO").upper()
+    if value not in logging.getLevelNamesMapping():
+        faults.append(f"LOG_LEVEL: {value!r} is none of {', '.join(logging.getLevelNamesMapping())}")
+    return value
+
+
+def _texts(value: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in value.split(","))))
+
+
+def _whole(environment: Mapping[str, str], name: str, default: int, least: int, faults: list[str]) -> int:
+    number = _number(environment, name, default, least, faults)
+    if number % 1:
+        faults.append(f"{name}: must be a whole number")
+    return int(number)
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, least: float, faults: list[str]) -> float:
@@ -122,18 +154,23 @@ def _number(environment: Mapping[str, str], name: str, default: float, least: fl
     try:
         number = float(value)
     except ValueError:
-        number = least - 1
+        number = math.nan
     if not least <= number <= 86400:  # noqa: PLR2004 - a day
         faults.append(f"{name}: {value!r} is not a number from {least} to 86400")
+        return default
     return number
 
 
-def _api_keys(environment: Mapping[str, str], faults: list[str]) -> tuple[ApiKey, ...]:
+def _api_keys(environment: Mapping[str, str], faults: list[str], *, debug: bool) -> tuple[ApiKey, ...]:
     keys = []
-    for entry in filter(None, environment.get("SAGA_API_KEYS", "").split(",")):
+    for place, entry in enumerate(_texts(environment.get("SAGA_API_KEYS", "")), start=1):
         name, role, key = (*entry.split(":", 2), "", "")[:3]
-        if not name or role not in ROLES or len(key) < 16:  # noqa: PLR2004 - shorter can be guessed
-            faults.append(f"SAGA_API_KEYS: {name!r} must be name:role:key, role in {sorted(ROLES)}, key of 16 or more")
+        if not name or role not in ROLES or len(key) < 16 or not _VISIBLE.fullmatch(key):  # noqa: PLR2004 - guessable
+            # By its place, not its name: where the colons are missing the name is the key.
+            shape = f"name:role:key, role in {sorted(ROLES)}, key of 16 or more visible ASCII characters"
+            faults.append(f"SAGA_API_KEYS: entry {place} must be {shape}")
+        elif key == EXAMPLE_API_KEY and not debug:
+            faults.append(f"SAGA_API_KEYS: the key of entry {place} is the public example; choose another")
         keys.append(ApiKey(name, role, key))
     return tuple(keys)
 
@@ -141,14 +178,15 @@ def _api_keys(environment: Mapping[str, str], faults: list[str]) -> tuple[ApiKey
 def _database(environment: Mapping[str, str], faults: list[str]) -> Mapping[str, object] | None:
     url = environment.get("DATABASE_URL")
     if url:
-        parts = urlsplit(url)
-        if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
-            faults.append("DATABASE_URL: must be postgresql://user:password@host:port/name")
-        return database_settings(url)
+        try:
+            return database_settings(url)
+        except ValueError:
+            faults.append("DATABASE_URL: must be postgresql://user:password@host:port/name, special characters as %XX")
+            return {}
     if environment.get("DB_HOST"):
         return {
             "HOST": environment["DB_HOST"],
-            "PORT": environment.get("DB_PORT", "5432"),
+            "PORT": str(_whole(environment, "DB_PORT", 5432, 1, faults)),
             "NAME": environment.get("DB_NAME", "saga"),
             "USER": environment.get("DB_USER", "saga"),
             "PASSWORD": environment.get("DB_PASSWORD", ""),
@@ -157,12 +195,16 @@ def _database(environment: Mapping[str, str], faults: list[str]) -> Mapping[str,
 
 
 def database_settings(url: str) -> Mapping[str, object]:
-    """Django's settings of a `postgresql://` URL."""
+    """Django's settings of a `postgresql://` URL; its query (`?sslmode=require`) is libpq's. Raises ValueError."""
     parts = urlsplit(url)
+    name = unquote(parts.path.removeprefix("/"))
+    if parts.scheme not in {"postgres", "postgresql"} or not name or "/" in name:
+        raise ValueError("this is not the URL of a PostgreSQL database")
     return {
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or 5432),
-        "NAME": parts.path.strip("/"),
+        "NAME": name,
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
+        "OPTIONS": dict(parse_qsl(parts.query)),
     }

@@ -1,0 +1,222 @@
+"""The environment is read once, and what is wrong in it stops the start in words that never repeat a secret."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from saga_service import configuration
+from saga_service.configuration import SERVICES, ConfigurationError, database_settings, read
+
+ROOT = Path(__file__).parents[2]
+PRODUCTION = {
+    "SECRET_KEY": "s3cret-of-django",
+    "KONG_API_KEY": "s3cret-of-the-gateway",
+    "GATEWAY_SHARED_SECRET": "s3cret-that-the-gateway-adds",
+    "ALLOWED_HOSTS": "saga.example",
+    "DATABASE_URL": "postgresql://saga:s3cret@db/saga",
+}
+SECRETS = {
+    "SECRET_KEY": configuration.EXAMPLE_SECRET_KEY,
+    "KONG_API_KEY": configuration.EXAMPLE_API_KEY,
+    "GATEWAY_SHARED_SECRET": configuration.EXAMPLE_GATEWAY_SECRET,
+}
+
+
+def faults(**changes):
+    """What is said about production's environment with these changes; None takes a variable away."""
+    environment = {name: value for name, value in {**PRODUCTION, **changes}.items() if value is not None}
+    with pytest.raises(ConfigurationError) as refused:
+        read(environment)
+    assert "s3cret" not in str(refused.value)
+    return str(refused.value).splitlines()[1:]
+
+
+def test_development_needs_nothing():
+    found = read({"DEBUG": "True"})
+
+    assert (found.gateway_url, found.gateway_key) == ("http://localhost:8080", "magasin-secret-key-2025")
+    assert (found.saga_timeout, found.max_retries, found.log_level) == (30.0, 3, "INFO")
+    assert (found.allowed_hosts, found.api_keys, found.database) == (("*",), (), None)
+    assert found.services == {name: f"http://localhost:8080/api/{name}" for name in SERVICES}
+
+
+def test_production_is_what_was_set():
+    found = read({**PRODUCTION, "SAGA_TIMEOUT": "12.5", "MAX_RETRIES": "0", "LOG_LEVEL": "debug"})
+
+    assert not found.debug
+    assert (found.saga_timeout, found.max_retries, found.log_level) == (12.5, 0, "DEBUG")
+    assert (found.secret_key, found.gateway_key) == ("s3cret-of-django", "s3cret-of-the-gateway")
+
+
+def test_a_configuration_shows_no_secret():
+    shown = repr(read({**PRODUCTION, "SAGA_API_KEYS": "desk:saga-client:s3cret-0123456789"}))
+
+    assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_without_debug_a_missing_secret_stops_the_start(name):
+    for missing in (None, ""):
+        assert faults(**{name: missing}) == [f"  {name}: set it; there is a default only with DEBUG=True"]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_without_debug_an_example_secret_stops_the_start(name):
+    (fault,) = faults(**{name: SECRETS[name]})
+
+    assert fault.startswith(f"  {name}: the example value is public")
+    assert SECRETS[name] not in fault
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("value", ["s3cret-key\n", " s3cret-key", "s3cret key", "s3cret-clé", "s3cret\0key"])
+def test_a_secret_that_no_header_can_carry_stops_the_start(name, value):
+    (fault,) = faults(**{name: value})
+
+    assert fault.startswith(f"  {name}: only visible ASCII")
+
+
+def test_every_fault_is_named_at_once():
+    assert len(faults(**dict.fromkeys(PRODUCTION))) == len(PRODUCTION)
+
+
+@pytest.mark.parametrize("name", ["ALLOWED_HOSTS", "DATABASE_URL"])
+def test_production_says_whom_it_serves_and_where_it_stores(name):
+    (fault,) = faults(**{name: None})
+
+    assert fault.startswith(f"  {name}: ")
+
+
+@pytest.mark.parametrize("text", ["True", "true", "1", "yes", "on", " TRUE "])
+def test_debug_is_true_in_any_of_its_words(text):
+    assert read({"DEBUG": text}).debug
+
+
+@pytest.mark.parametrize("text", ["False", "0", "no", "off", ""])
+def test_debug_is_false_in_any_of_its_words(text):
+    assert not read({**PRODUCTION, "DEBUG": text}).debug
+
+
+def test_debug_is_nothing_else():
+    assert faults(DEBUG="ture") == ["  DEBUG: 'ture' is neither True nor False"]
+
+
+@pytest.mark.parametrize("name", ["KONG_GATEWAY_URL", *SERVICES.values()])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "kong:8080", "ftp://kong", "http://", "http://kong:port", "http://kong:99999", "http://[::1", "http://kong/?a=b",
+        "http://kong/#a", "http://user:s3cret@kong", "http://ko ng", "//kong",
+    ],
+)  # fmt: skip
+def test_an_address_that_is_none_stops_the_start(name, url):
+    assert faults(**{name: url})[0].startswith(f"  {name}: ")
+
+
+@pytest.mark.parametrize(("name", "variable"), SERVICES.items())
+def test_a_service_can_be_reached_elsewhere_than_through_the_gateway(name, variable):
+    found = read({**PRODUCTION, "KONG_GATEWAY_URL": "http://kong:8080/", variable: "https://elsewhere:8443/base/"})
+
+    assert found.services[name] == "https://elsewhere:8443/base"
+    assert {url for other, url in found.services.items() if other != name} == {
+        f"http://kong:8080/api/{other}" for other in SERVICES if other != name
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("SAGA_TIMEOUT", value) for value in ("0", "-1", "0.5", "86401", "nan", "inf", "30s")),
+        *(("MAX_RETRIES", value) for value in ("-1", "2.5", "three", "1e9", "nan")),
+        *(("LOG_LEVEL", value) for value in ("VERBOSE", "10")),
+    ],
+)
+def test_a_number_or_level_out_of_its_range_stops_the_start(name, value):
+    (fault,) = faults(**{name: value})
+
+    assert fault.startswith(f"  {name}: ")
+
+
+def test_hosts_are_separated_by_commas_and_spaces():
+    assert read({**PRODUCTION, "ALLOWED_HOSTS": "a.example, b.example,"}).allowed_hosts == ("a.example", "b.example")
+
+
+def test_own_keys_are_name_role_and_key():
+    desk, boss = read(
+        {**PRODUCTION, "SAGA_API_KEYS": "desk:saga-client:0123456789abcdef, boss:saga-admin:with:colons:0123456789"}
+    ).api_keys
+
+    assert (desk.name, desk.role, desk.key) == ("desk", "saga-client", "0123456789abcdef")
+    assert (boss.name, boss.role, boss.key) == ("boss", "saga-admin", "with:colons:0123456789")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "s3cret-0123456789abcdef", "desk:s3cret-0123456789abcdef", "desk:saga-client:s3cret",
+        ":saga-client:s3cret-0123456789", "desk:saga-king:s3cret-0123456789", "desk:saga-client:s3cret-clé-0123456789",
+    ],
+)  # fmt: skip
+def test_an_own_key_that_is_none_is_named_by_its_place(entry):
+    (fault,) = faults(SAGA_API_KEYS=f"fine:saga-reader:s3cret-0123456789,{entry}")
+
+    assert fault.startswith("  SAGA_API_KEYS: entry 2 must be name:role:key")
+
+
+def test_the_example_key_is_nobodys_own_without_debug():
+    assert "public example" in faults(SAGA_API_KEYS=f"desk:saga-client:{configuration.EXAMPLE_API_KEY}")[0]
+
+
+def test_a_database_url_says_everything():
+    found = database_settings("postgresql://sa%40ga:p%2Fw@db.example:5439/sa%20ga?sslmode=require&connect_timeout=3")
+
+    assert found == {
+        "HOST": "db.example",
+        "PORT": "5439",
+        "NAME": "sa ga",
+        "USER": "sa@ga",
+        "PASSWORD": "p/w",
+        "OPTIONS": {"sslmode": "require", "connect_timeout": "3"},
+    }
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://saga:s3cret@db/saga", "postgresql://saga:s3cret@db", "postgresql://saga:s3cret@db:port/saga", "saga",
+     "postgresql://saga:s3cret@db:99999/saga", "postgresql://[::1/saga", "postgresql://saga:s3/cret@db/saga"],
+)  # fmt: skip
+def test_a_database_url_that_is_none_stops_the_start(url):
+    (fault,) = faults(DATABASE_URL=url)
+
+    assert fault.startswith("  DATABASE_URL: must be postgresql://")
+
+
+def test_a_database_in_parts_has_the_published_defaults():
+    found = read({**PRODUCTION, "DATABASE_URL": "", "DB_HOST": "db"}).database
+
+    assert found == {"HOST": "db", "PORT": "5432", "NAME": "saga", "USER": "saga", "PASSWORD": ""}
+    assert faults(DATABASE_URL=None, DB_HOST="db", DB_PORT="s")[0].startswith("  DB_PORT: ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["manage.py", "check"],
+        ["manage.py", "saga_worker"],
+        ["-m", "gunicorn", "saga_service.wsgi:application", "--bind", "127.0.0.1:0", "--workers", "1"],
+    ],
+    ids=["check", "worker", "server"],
+)
+def test_no_process_starts_with_an_example_secret(command):
+    environment = {**PRODUCTION, "KONG_API_KEY": configuration.EXAMPLE_API_KEY, "PATH": os.environ["PATH"]}
+
+    ended = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert ended.returncode != 0
+    assert "KONG_API_KEY: the example value is public; choose another" in ended.stderr
+    assert "s3cret" not in ended.stdout + ended.stderr
