@@ -36,6 +36,7 @@ def start_saga(
             input=given,
             correlation_id=correlation_id or request.correlation_id,
             actor=request.user.name,
+            tenant=request.user.name,  # two callers that choose the same idempotency key must not meet
             idempotency=_idempotency(request, workflow, version, given),
             wait=wait_budget(request.headers.get("Prefer", "")),
         )

@@ -252,3 +252,9 @@ def test_with_debug_nobody_needs_to_say_who_they_are_but_wrong_is_wrong(api, set
     assert api.get("/api/sagas/statistics/", X_API_Key="magasin-secret-key-2025").status_code == 200
     assert api.get("/api/sagas/statistics/", X_API_Key="wrong").status_code == 401
     assert api.get("/api/sagas/statistics/", **consumer("saga-client")).status_code == 403
+
+
+def test_two_callers_that_choose_the_same_idempotency_key_do_not_meet(api):
+    own = [api.post(ORDERS, ORDER, X_API_Key=KEYS[role], Idempotency_Key="order-1") for role in ("client", "operator")]
+    again = api.post(ORDERS, ORDER, X_API_Key=KEYS["client"], Idempotency_Key="order-1")
+    assert own[0].json()["saga_id"] == again.json()["saga_id"] != own[1].json()["saga_id"]
