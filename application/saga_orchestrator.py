@@ -4,7 +4,7 @@ A driver repeats: take the due calls, make them outside any transaction, record 
 It owns the saga by a lease, and every write is fenced by the lease's token and the saga's `seq`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,8 +28,20 @@ from domain.progress import Origin
 
 SHORT_WAIT = 2.0
 """Seconds until a retry that a request waits for itself; a longer wait goes to the worker, and frees the thread."""
+LEASE = 20.0
+"""Seconds that a driver may be silent before another takes its sagas over. Well under a saga's own time, so that one
+whose driver died still goes through; and more than twice the longest silence of a driver that lives, because a lease
+is renewed when half of it is gone."""
+OVERHEAD = 2.0
+"""Seconds to connect to a participant, beside a call's own timeout."""
 POLL = 0.1
 """Seconds between looks at a saga that another driver runs."""
+
+
+def lease_for(definitions: Iterable[SagaDefinition]) -> float:
+    """Seconds of a lease that outlives every call of these workflows, and the wait before it."""
+    longest = max((definition.longest_call() for definition in definitions), default=0.0)
+    return max(LEASE, 2 * (longest + OVERHEAD + SHORT_WAIT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +71,7 @@ class SagaOrchestrator:
     owner: str
     saga_timeout: float = 30.0
     max_retries: int = 3
-    lease_seconds: float = 30.0
+    lease_seconds: float = LEASE
 
     def start(self, request: StartRequest) -> Saga:
         """Start a saga and drive it for at most `wait` seconds; the same saga again for a repeated idempotency key.

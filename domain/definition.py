@@ -134,6 +134,11 @@ class SagaDefinition:
         ends = {self.compensated_state, self.failed_state}
         return [*pairwise(way), *((self.compensating_state, end) for end in ends)]
 
+    def longest_call(self) -> float:
+        """Seconds that the most patient of its calls waits."""
+        calls = [(step.action, step.compensation, step.inquiry) for step in self.steps]
+        return max(request.timeout for requests in calls for request in requests if request)
+
     def states_by_status(self) -> dict[SagaStatus, frozenset[str]]:
         """Which business states can stand beside which status; any other pair is impossible."""
         live, turning = self.live_states(), frozenset({self.compensating_state})

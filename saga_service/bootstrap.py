@@ -10,7 +10,7 @@ from uuid import UUID
 import uuid_utils.compat
 from django.conf import settings
 
-from application.saga_orchestrator import SagaOrchestrator
+from application.saga_orchestrator import SagaOrchestrator, lease_for
 from domain.workflows import shipped_definitions
 from infrastructure import health, metrics, observation
 from infrastructure.definition_store import DefinitionStore
@@ -54,6 +54,7 @@ def engine() -> SagaOrchestrator:
         owner=f"{socket.gethostname()}:{os.getpid()}",
         saga_timeout=config["SAGA_TIMEOUT"],
         max_retries=config["MAX_RETRIES"],
+        lease_seconds=lease_for(shipped_definitions()),
     )
 
 

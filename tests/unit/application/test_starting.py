@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 
 from application.ports import IdempotentRequest, Lease
+from application.saga_orchestrator import lease_for
+from domain.definition import Request
 from domain.entities import Saga
 from domain.events import SagaEvent
 from domain.exceptions import IdempotencyConflict, InputInvalid, StoreUnavailable, WorkflowUnknown
@@ -126,4 +128,10 @@ def test_a_lease_is_renewed_only_when_half_of_it_is_gone():
     bench.store.checkpoint = noted
     bench.services.after = lambda _: bench.clock.sleep(8)
     bench.start()
-    assert expiries == [30, 46, 46]
+    assert expiries == [20, 36, 36]
+
+
+def test_a_lease_outlives_the_longest_call_of_any_workflow():
+    slow = Request(service="svc", method="POST", path="/slow", timeout=30.0)
+    assert lease_for([workflow(step("a"))]) == 20
+    assert lease_for([workflow(step("a")), workflow(step("b", action=slow))]) > 2 * 30
