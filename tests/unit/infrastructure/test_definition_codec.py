@@ -1,0 +1,111 @@
+"""A definition survives JSON without loss, and its fingerprint tells any two apart."""
+
+import json
+from dataclasses import fields, replace
+
+import pytest
+
+from domain.definition import Request, RetryPolicy, SagaDefinition, Step
+from domain.exceptions import DefinitionInvalid
+from domain.workflows import shipped_definitions
+from infrastructure.definition_codec import fingerprint, from_json, states_json, to_json
+
+WHOLE = SagaDefinition(
+    name="whole",
+    version=7,
+    title="Every field",
+    input_schema={"type": "object", "required": ["lines"]},
+    deadline=12.5,
+    initial_state="NEW",
+    completed_state="DONE",
+    compensating_state="TURNING",
+    compensated_state="UNDONE",
+    failed_state="REFUSED",
+    steps=(
+        Step(
+            name="book",
+            action=Request(
+                service="flights",
+                method="PUT",
+                path="/a/${item.id}",
+                query={"q": "${saga.id}"},
+                body={"n": ["${item}"]},
+                timeout=2.0,
+            ),
+            compensation=Request(service="flights", method="POST", path="/undo", body={"undo_of": "${saga.do_key}"}),
+            inquiry=Request(service="flights", method="GET", path="/outcome", query={"key": "${saga.do_key}"}),
+            foreach="${input.lines}",
+            concurrency=4,
+            reject_when="${response.left < `1`}",
+            reject_reason="only ${response.left}",
+            output={"id": "${response.id}"},
+            running_state="BOOKING",
+            done_state="BOOKED",
+            failed_state="NOT_BOOKED",
+            retry=RetryPolicy(max_retries=1, base=0.1, factor=3.0, cap=2.0),
+            undo_retry=RetryPolicy(max_retries=9, base=1.0, factor=1.5, cap=60.0),
+        ),
+        Step(name="pay", action=Request(service="payments", method="POST", path="/pay"), pivot=True),
+        Step(name="tell", action=Request(service="mail", method="POST", path="/tell"), safe=True),
+    ),
+)  # fmt: skip
+ALL = [WHOLE, *shipped_definitions()]
+
+
+@pytest.mark.parametrize("definition", ALL, ids=lambda definition: definition.name)
+def test_a_definition_comes_back_as_it_was(definition):
+    back = from_json(json.loads(json.dumps(to_json(definition))))
+
+    assert back == definition
+    assert fingerprint(back) == fingerprint(definition)
+
+
+def test_every_field_is_another_than_its_default():
+    """Else the test above would not notice that a field is lost."""
+    unset = SagaDefinition(
+        **{name: getattr(WHOLE, name) for name in (
+            "name", "version", "steps", "initial_state", "completed_state", "compensating_state", "compensated_state",
+            "failed_state",
+        )}
+    )  # fmt: skip
+    plain = Step(name="book", action=WHOLE.steps[0].action, safe=True)
+    step = {field.name for field in fields(Step)} - {"name", "action", "safe", "pivot"}
+
+    assert all(getattr(WHOLE, name) != getattr(unset, name) for name in ("title", "input_schema", "deadline"))
+    assert all(getattr(WHOLE.steps[0], name) != getattr(plain, name) for name in step)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 8},
+        {"title": "Other"},
+        {"deadline": None},
+        {"steps": WHOLE.steps[:2]},
+        {"input_schema": {"type": "object"}},
+    ],
+)
+def test_any_change_changes_the_fingerprint(change):
+    assert fingerprint(replace(WHOLE, **change)) != fingerprint(WHOLE)
+
+
+def test_the_order_of_names_does_not_change_the_fingerprint():
+    turned = replace(WHOLE, input_schema=dict(reversed(WHOLE.input_schema.items())))
+
+    assert fingerprint(turned) == fingerprint(WHOLE)
+
+
+def test_what_is_read_back_is_checked_again():
+    content = to_json(WHOLE)
+    content["steps"][0]["compensation"] = None
+
+    with pytest.raises(DefinitionInvalid):
+        from_json(content)
+
+
+def test_the_possible_states_are_those_of_the_definition():
+    states = states_json(WHOLE)
+
+    assert states["COMPLETED"] == ["DONE"]
+    assert states["COMPENSATING"] == ["TURNING"]
+    assert states["RUNNING"] == ["BOOKED", "BOOKING", "NEW", "NOT_BOOKED"]

@@ -1,0 +1,74 @@
+"""Logs: one JSON object a line, whatever is logged, with what is needed to find the saga."""
+
+import io
+import json
+import logging
+import logging.config
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.http import HttpResponse
+
+from interfaces.correlation import CorrelationMiddleware
+
+
+@pytest.fixture
+def log():
+    """The service's own logging, its lines read back."""
+    written = io.StringIO()
+    before = logging.getLogger("saga").level, logging.getLogger().handlers[:]
+    logging.config.dictConfig(settings.LOGGING)
+    handler = logging.getLogger().handlers[-1]
+    handler.setStream(written)
+    yield logging.getLogger("saga"), lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    logging.getLogger("saga").setLevel(before[0])
+    logging.getLogger().handlers[:] = before[1]
+
+
+def test_a_line_has_time_level_logger_message_and_what_was_given(log):
+    logger, lines = log
+    logger.info("saga_started", extra={"saga_id": "s-1", "correlation_id": "c-1"})
+
+    (line,) = lines()
+    assert line.pop("time").startswith("20")
+    assert line == {
+        "level": "INFO", "logger": "saga", "message": "saga_started", "saga_id": "s-1", "correlation_id": "c-1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value", ['"quoted"', "two\nlines", "\x00\x1b[31m", "Café", {"a": [1, None]}, Path("/tmp"), object()]
+)
+def test_nothing_that_is_logged_breaks_a_line(log, value):
+    logger, lines = log
+    logger.warning("said %s", value, extra={"reason": value})
+
+    (line,) = lines()
+    assert line["message"] == f"said {value}"
+    assert "reason" in line
+
+
+def test_a_trace_is_part_of_its_line(log):
+    logger, lines = log
+    try:
+        json.loads("{broken")
+    except ValueError:
+        logger.exception("failed")
+
+    (line,) = lines()
+    assert "JSONDecodeError: " in line["exc_info"]
+
+
+def test_a_line_of_a_request_has_its_correlation_id_unless_it_brings_its_own(log, rf):
+    logger, lines = log
+
+    def view(request):
+        logger.info("within")
+        logger.info("its own", extra={"correlation_id": "other"})
+        return HttpResponse()
+
+    CorrelationMiddleware(view)(rf.get("/", headers={"X-Correlation-ID": "desk-7"}))
+    logger.info("after")
+
+    assert [line.get("correlation_id") for line in lines()] == ["desk-7", "other", None]
