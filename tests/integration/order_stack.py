@@ -152,8 +152,11 @@ class Stack:
         assert max(Counter((key, operation) for key, operation, _ in rows).values(), default=1) == 1
         return Counter((key.split(":")[1].split("[")[0], operation) for key, operation, _ in rows)
 
+    def log(self, name: str) -> str:
+        return (self.directory / f"{name}.log").read_text()
+
     def logs(self) -> str:
-        return "".join((self.directory / f"{name}.log").read_text() for name in ("orchestrator", "worker"))
+        return self.log("orchestrator") + self.log("worker")
 
 
 @contextmanager

@@ -156,13 +156,17 @@ def test_an_undo_that_must_wait_is_answered_202_and_finished_by_the_worker(stack
 
 
 def test_an_order_that_nobody_waits_for_is_done_by_the_worker(stack):
-    answer = stack.order(order(1), Prefer="respond-async")
+    answer = stack.order(order(1), Prefer="respond-async", X_Correlation_ID="desk-78")
 
     assert (answer.status_code, answer.json()["etat"]) == (202, "VERIFICATION_STOCK")
     location = answer.headers["Location"]
     saga = until(lambda: (found := stack.get(location).json())["termine_le"] and found, "done by the worker")
     assert saga["etat"] == "SAGA_TERMINEE"
     assert stack.effects(saga) == {RESERVED: 1, CREATED: 1}
+    told = [
+        line for line in map(json.loads, stack.log("worker").splitlines()) if line.get("saga_id") == saga["saga_id"]
+    ]
+    assert told and {line["correlation_id"] for line in told} == {"desk-78"}
 
 
 def test_fifty_equal_requests_at_once_are_one_order(stack):

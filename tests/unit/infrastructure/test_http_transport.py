@@ -4,12 +4,14 @@ import socket
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from wire import READ, TASK, answer, close, participants, reset, say, served, then
 
 from domain.outcomes import Rejected, Succeeded, Unavailable, Unknown
-from infrastructure import http_participants
+from infrastructure import http_connection, http_participants
 from infrastructure.http_participants import MAX_BODY
 
 SHORT = 0.3
@@ -119,6 +121,24 @@ def test_a_drip_ends_when_the_time_is_up_wherever_it_drips(place):
 
         assert type(outcome) is Unknown
         assert time.monotonic() - started < SOON
+
+
+def test_silence_after_a_beginning_ends_when_the_time_of_the_whole_is_up():
+    with served() as wire, participants(wire.url) as adapter:
+        begin_late = then(lambda _: wire.stopped.wait(0.8), say(answer()[:-3]), wire.silence)
+        wire.use(begin_late)
+        started = time.monotonic()
+        outcome = adapter.call(replace(TASK, timeout=1.0)).outcome
+
+        assert type(outcome) is Unknown
+        assert time.monotonic() - started < 1.6, "and not 0.8 s and then another second"
+
+
+def test_a_time_that_is_already_up_may_hide_an_effect(monkeypatch):
+    ticks = count(step=10)
+    monkeypatch.setattr(http_connection, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+
+    assert outcome_of(say(answer())) == Unknown("no answer in time")
 
 
 def test_a_slow_answer_within_the_time_is_an_answer():
