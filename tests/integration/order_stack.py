@@ -77,8 +77,9 @@ class Stack:
             [sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, env=self.environment(), check=True
         )
         server = ["-m", "gunicorn", "saga_service.wsgi:application", "--config", "saga_service/gunicorn_conf.py"]
-        self.run("orchestrator", *server, "--bind", self.url.removeprefix("http://"))
-        self.run("worker", "manage.py", "saga_worker", "--poll", "0.1", PROMETHEUS_MULTIPROC_DIR="")
+        shared = {"PROMETHEUS_MULTIPROC_DIR": str(self.directory / "metrics")}
+        self.run("orchestrator", *server, "--bind", self.url.removeprefix("http://"), **shared)
+        self.run("worker", "manage.py", "saga_worker", "--poll", "0.1")
         until(self.is_ready, "the orchestrator is ready")
 
     def stop(self) -> None:
@@ -102,7 +103,11 @@ class Stack:
             )
 
     def environment(self) -> dict[str, str]:
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(("DB_", "DJANGO_", "DEBUG"))}
+        plain = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DB_", "DJANGO_", "DEBUG", "PROMETHEUS_"))
+        }
         return {
             **plain,
             **SECRETS,
@@ -114,7 +119,6 @@ class Stack:
             "MAX_RETRIES": "1",
             "WEB_CONCURRENCY": "2",
             "LOG_LEVEL": "DEBUG",
-            "PROMETHEUS_MULTIPROC_DIR": str(self.directory / "metrics"),
         }
 
     def is_ready(self) -> bool:
