@@ -36,7 +36,7 @@ UNDO_RETRIES = RetryPolicy(max_retries=8, base=0.5, cap=30.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One HTTP call to a participant. `path`, `query` and `body` are templates; `timeout` is seconds of silence."""
+    """One HTTP call to a participant. `path`, `query` and `body` are templates; `timeout` is seconds for the answer."""
 
     service: str
     method: str

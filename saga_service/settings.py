@@ -97,13 +97,19 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "infrastructure.logging.JsonFormatter"}},
-    "filters": {"correlation": {"()": "interfaces.correlation.CorrelationFilter"}},
+    "filters": {
+        "correlation": {"()": "interfaces.correlation.CorrelationFilter"},
+        "unexpected": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: record.exc_info is not None,
+        },
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["correlation"]}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "saga": {"level": CONFIGURATION.log_level},
-        # Refused requests are answered and counted; they are not the service's errors.
-        "django.request": {"level": "ERROR"},
+        # Answers such as 404 and 502 are counted, and their sagas logged; only what nobody expected is an error here.
+        "django.request": {"level": "ERROR", "filters": ["unexpected"]},
     },
 }
 SILENCED_SYSTEM_CHECKS: list[str] = []
