@@ -30,6 +30,9 @@ class RetryPolicy:
         return float(min(self.cap, self.base * self.factor**exponent))
 
 
+REFUSED = "refused by the participant"
+WHOLE_ANSWER = "${response}"
+
 UNDO_RETRIES = RetryPolicy(max_retries=8, base=0.5, cap=30.0)
 """About a minute and a half of patience: an undo is worth waiting for, and parking it wakes a person."""
 
@@ -66,10 +69,11 @@ class Step:
     """How many items may be under way at once."""
     reject_when: str | None = None
     """A `${...}` over the `response` that must be true or false; true means that the participant refused."""
-    reject_reason: str = "refused by the participant"
+    reject_reason: str = REFUSED
     """Template of the reason, over the same scope as `reject_when`."""
-    output: Any = "${response}"
-    """Template of what later steps see as `${steps.<name>}` (a list of them for foreach); a null in it is an error."""
+    output: Any = WHOLE_ANSWER
+    """Template of what later steps see as `${steps.<name>}`, a list of them for foreach. A `${...}` in it that is null
+    makes the answer unreadable; only the whole answer, the default, may be anything."""
     running_state: str | None = None
     done_state: str | None = None
     failed_state: str | None = None

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from domain.exceptions import TemplateError
-from domain.templates import expressions, is_whole
+from domain.templates import Expression, is_whole, parse
 
 if TYPE_CHECKING:
     from domain.definition import Request, RetryPolicy, SagaDefinition, Step
@@ -15,6 +18,11 @@ WORKFLOW_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 SERVICE_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 STATE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+PATH_TEXT = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;:=@%-]*")
+LONGEST = 366 * 86_400
+"""Seconds of any time in a definition: a year. More is a mistake, and leaves the calendar in the end."""
+STEEPEST = 100
+"""The largest growth of a retry's wait."""
 SAGA_FIELDS = frozenset({"id", "workflow", "correlation_id", "do_key"})
 
 
@@ -37,11 +45,11 @@ def _whole_faults(definition: "SagaDefinition") -> Iterator[str]:
         yield "version: must be 1 or more"
     if not definition.steps:
         yield "steps: there must be at least one"
-    if definition.deadline is not None and definition.deadline <= 0:
-        yield "deadline: must be more than 0 seconds"
+    if definition.deadline is not None:
+        yield from _time_faults(definition.deadline, "deadline")
     if definition.input_schema.get("type") != "object":
         yield "input_schema.type: must be 'object'"
-    yield from _not_json(definition.input_schema, "input_schema")
+    yield from _value_faults(definition.input_schema, "input_schema", None)
 
 
 def _state_faults(definition: "SagaDefinition") -> Iterator[str]:
@@ -127,32 +135,38 @@ def _consequence_faults(step: "Step") -> Iterator[str]:
 def _retry_faults(policy: "RetryPolicy", where: str) -> Iterator[str]:
     if policy.max_retries is not None and policy.max_retries < 0:
         yield f"{where}.max_retries: must be 0 or more"
-    if policy.base <= 0 or policy.factor < 1 or policy.cap < policy.base:
-        yield f"{where}: needs base > 0, factor >= 1 and cap >= base"
+    yield from _time_faults(policy.base, f"{where}.base")
+    yield from _time_faults(policy.cap, f"{where}.cap")
+    if policy.cap < policy.base:
+        yield f"{where}.cap: must be at least base"
+    if not 1 <= policy.factor <= STEEPEST:
+        yield f"{where}.factor: must be from 1 to {STEEPEST}"
+
+
+def _time_faults(seconds: float, where: str) -> Iterator[str]:
+    if not 0 < seconds <= LONGEST:
+        yield f"{where}: must be more than 0 and at most {LONGEST} seconds"
 
 
 def _template_faults(step: "Step", earlier: set[str]) -> Iterator[str]:
-    before = {"input", "saga", *(f"steps.{name}" for name in earlier)}
+    before = frozenset({"input", "saga", *(f"steps.{name}" for name in earlier)})
     if step.foreach is not None:
         if not _whole(step.foreach):
             yield ".foreach: must be one whole ${...} that gives a list"
-        yield from _scope_faults(step.foreach, before, ".foreach")
-    scope = before | ({"item"} if step.foreach else set())
-    answered = scope | {"response"}
-    yield from _request_faults(step.action, scope, ".action")
+        yield from _value_faults(step.foreach, ".foreach", _Scope(before))
+    known = before | ({"item"} if step.foreach is not None else set())
+    yield from _request_faults(step.action, ".action", _Scope(known))
     if step.inquiry:
-        yield from _request_faults(step.inquiry, scope, ".inquiry")
+        yield from _request_faults(step.inquiry, ".inquiry", _Scope(known))
     if step.compensation:
         # Undo of an unknown outcome has no answer to read from, unless an inquiry can supply it.
-        undo_scope = scope | ({f"steps.{step.name}"} if step.inquiry else set())
-        yield from _request_faults(step.compensation, undo_scope, ".compensation", own_step=step.name)
+        undo_known = known | ({f"steps.{step.name}"} if step.inquiry else set())
+        yield from _request_faults(step.compensation, ".compensation", _Scope(undo_known, own_step=step.name))
+    answered = _Scope(known | {"response"})
     for name in ("reject_when", "reject_reason", "output"):
-        template = getattr(step, name)
-        if template is not None:
-            yield from _scope_faults(template, answered, f".{name}")
+        yield from _value_faults(getattr(step, name), f".{name}", answered)
     if step.reject_when is not None and not _whole(step.reject_when):
         yield ".reject_when: must be one whole ${...} that gives true or false"
-    yield from _not_json(step.output, ".output")
 
 
 def _whole(template: object) -> bool:
@@ -163,62 +177,89 @@ def _whole(template: object) -> bool:
         return True
 
 
-def _request_faults(request: "Request", scope: set[str], where: str, own_step: str = "") -> Iterator[str]:
+def _request_faults(request: "Request", where: str, scope: "_Scope") -> Iterator[str]:
     if request.method not in METHODS:
         yield f"{where}.method: {request.method!r} is not one of {', '.join(sorted(METHODS))}"
     if not SERVICE_NAME.fullmatch(request.service):
         yield f"{where}.service: {request.service!r} must be lower case letters, digits and -"
-    if not request.path.startswith("/"):
-        yield f"{where}.path: must begin with /"
-    if "?" in request.path or "#" in request.path:
-        yield f"{where}.path: put what follows ? into query"
-    if request.timeout <= 0:
-        yield f"{where}.timeout: must be more than 0 seconds"
+    yield from _path_faults(request.path, f"{where}.path")
+    yield from _time_faults(request.timeout, f"{where}.timeout")
     for name in ("path", "query", "body"):
-        yield from _scope_faults(getattr(request, name), scope, f"{where}.{name}", own_step)
-        yield from _not_json(getattr(request, name), f"{where}.{name}")
+        yield from _value_faults(getattr(request, name), f"{where}.{name}", scope)
 
 
-def _scope_faults(template: Any, scope: set[str], where: str, own_step: str = "") -> Iterator[str]:
+def _path_faults(path: str, where: str) -> Iterator[str]:
+    """What is wrong with the fixed part of a path; a value in it is always quoted, and is never a dot segment."""
     try:
-        found = list(expressions(template))
-    except TemplateError as error:
-        yield f"{where}: {error}"
-        return
-    for expression in found:
-        for path in sorted(expression.reads):
-            fault = _path_fault(path, scope, own_step)
-            if fault:
-                yield f"{where}: ${{{expression.text}}} {fault}"
+        fixed = "".join("x" if isinstance(part, Expression) else part for part in parse(path))
+    except TemplateError:
+        return  # reported with the other templates
+    if not fixed.startswith("/"):
+        yield f"{where}: must begin with /"
+    if "?" in fixed or "#" in fixed:
+        yield f"{where}: put what follows ? into query"
+    elif not PATH_TEXT.fullmatch(fixed):
+        yield f"{where}: {path!r} has characters that no path has; percent-encode them"
+    if any(unquote(segment) in {".", ".."} for segment in fixed.split("/")):
+        yield f"{where}: must not have . or .. as a segment, it would reach another route"
 
 
-def _path_fault(path: tuple[str, ...], scope: set[str], own_step: str) -> str | None:
-    root, name = path[0], path[1] if len(path) > 1 else None
-    if root == "steps":
-        return None if f"steps.{name}" in scope else _step_path_fault(name, own_step)
-    if root not in scope:
-        if own_step and root == "response":
-            return "needs the step's output, which an unknown outcome does not have; use its input and ${saga.do_key}"
-        return f"reads {root!r}, which is not known here (known: {', '.join(sorted(scope))})"
-    if root == "saga" and name not in SAGA_FIELDS:
-        return f"reads saga.{name}; there is {', '.join(f'saga.{known}' for known in sorted(SAGA_FIELDS))}"
-    return None
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What templates may read in one place. `own_step` is set where its own answer might be expected."""
+
+    known: frozenset[str]
+    own_step: str = ""
+
+    def faults(self, text: str, where: str) -> Iterator[str]:
+        """What is wrong with the expressions in this text."""
+        try:
+            found = [part for part in parse(text) if isinstance(part, Expression)]
+        except TemplateError as error:
+            yield f"{where}: {error}"
+            return
+        for expression in found:
+            for path in sorted(expression.reads):
+                fault = self._path_fault(path)
+                if fault:
+                    yield f"{where}: ${{{expression.text}}} {fault}"
+
+    def _path_fault(self, path: tuple[str, ...]) -> str | None:
+        root, name = path[0], path[1] if len(path) > 1 else None
+        if root == "steps":
+            return None if f"steps.{name}" in self.known else self._step_fault(name)
+        if root not in self.known:
+            if self.own_step and root == "response":
+                return f"{_NO_OUTPUT}; use its input and ${{saga.do_key}}"
+            return f"reads {root!r}, which is not known here (known: {', '.join(sorted(self.known))})"
+        if root == "saga" and name not in SAGA_FIELDS:
+            return f"reads saga.{name}; there is {', '.join(f'saga.{known}' for known in sorted(SAGA_FIELDS))}"
+        return None
+
+    def _step_fault(self, name: str | None) -> str:
+        if self.own_step and name == self.own_step:
+            return f"{_NO_OUTPUT}; use its input, or declare an inquiry"
+        if name is None:
+            return "reads all steps; name one of the earlier ones"
+        return f"reads the output of {name!r}, which is not an earlier step"
 
 
-def _step_path_fault(name: str | None, own_step: str) -> str:
-    if own_step and name == own_step:
-        return "needs the step's output, which an unknown outcome does not have; use its input, or declare an inquiry"
-    return f"reads the output of {name!r}, which is not an earlier step"
+_NO_OUTPUT = "needs the step's output, which an unknown outcome does not have"
 
 
-def _not_json(value: Any, where: str) -> Iterator[str]:
+def _value_faults(value: Any, where: str, scope: _Scope | None) -> Iterator[str]:
+    """What is not JSON, and what is wrong with the templates in it; without a scope, texts are only texts."""
     if isinstance(value, dict):
         for key, part in value.items():
             if not isinstance(key, str):
                 yield f"{where}: the key {key!r} is not text"
-            yield from _not_json(part, f"{where}.{key}")
+            yield from _value_faults(part, f"{where}.{key}", scope)
     elif isinstance(value, list | tuple):
         for index, part in enumerate(value):
-            yield from _not_json(part, f"{where}[{index}]")
-    elif not (value is None or isinstance(value, str | int | float | bool)):
+            yield from _value_faults(part, f"{where}[{index}]", scope)
+    elif isinstance(value, str):
+        yield from scope.faults(value, where) if scope else ()
+    elif isinstance(value, float) and not isfinite(value):
+        yield f"{where}: {value} is not JSON"
+    elif not (value is None or isinstance(value, int | float)):
         yield f"{where}: a {type(value).__name__} is not JSON; a definition holds no code"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from domain.definition import Step
+from domain.definition import REFUSED, WHOLE_ANSWER, Step
 from domain.exceptions import TemplateError
 from domain.outcomes import Outcome, Rejected, Succeeded, Unknown
 from domain.templates import Scope, render
@@ -15,17 +15,14 @@ def judge(step: Step, scope: Scope, outcome: Outcome) -> Outcome:
         return outcome
     answered = {**scope, "response": outcome.output}
     try:
-        if step.reject_when is not None:
-            verdict = render(step.reject_when, answered)
-            if verdict is True:
-                return Rejected(str(render(step.reject_reason, answered)))
-            if verdict is not False:
-                return Unknown(f"unreadable answer: {step.reject_when} is {verdict!r}, not true or false")
-        output = render(step.output, answered)
+        verdict = step.reject_when is not None and render(step.reject_when, answered)
     except TemplateError as error:
         return Unknown(f"unreadable answer: {error}")
-    missing = _missing(step.output, output)
-    return Unknown(f"unreadable answer: it has no {missing}") if missing else Succeeded(output)
+    if verdict is True:
+        return Rejected(_reason(step, answered))
+    if verdict is not False:
+        return Unknown(f"unreadable answer: {step.reject_when} is {verdict!r}, not true or false")
+    return _read_output(step, answered)
 
 
 def judge_inquiry(step: Step, scope: Scope, outcome: Outcome) -> Outcome:
@@ -37,12 +34,34 @@ def judge_inquiry(step: Step, scope: Scope, outcome: Outcome) -> Outcome:
         return Rejected("the participant says that it was not done")
     if said != "done":
         return Unknown(f"unreadable answer to the inquiry: outcome is {said!r}")
-    judged = judge(step, scope, outcome)
-    return judged if isinstance(judged, Succeeded) else Unknown(judged.reason)
+    return _read_output(step, {**scope, "response": outcome.output})
 
 
-def _missing(template: Any, output: Any) -> str | None:
-    """The first declared output that came out null; the default output, the whole answer, may be anything."""
-    if isinstance(template, Mapping):
-        return next((name for name, value in output.items() if value is None), None)
-    return template if output is None and template != "${response}" else None
+def _read_output(step: Step, answered: Scope) -> Succeeded | Unknown:
+    try:
+        output = render(step.output, answered)
+    except TemplateError as error:
+        return Unknown(f"unreadable answer: {error}")
+    missing = None if step.output == WHOLE_ANSWER else _missing(step.output, output)
+    return Unknown(f"unreadable answer: it has no {missing}") if missing else Succeeded(output)
+
+
+def _reason(step: Step, answered: Scope) -> str:
+    """The refusal in the step's words. It is certain even where the answer lacks what those need."""
+    try:
+        reason = render(step.reject_reason, answered)
+    except TemplateError:
+        reason = None
+    return REFUSED if reason is None else str(reason)
+
+
+def _missing(template: Any, output: Any, place: str = "") -> str | None:
+    """Where a declared output came out null."""
+    if isinstance(template, dict):
+        parts = ((f"{place}.{name}" if place else name, name) for name in template)
+    elif isinstance(template, list | tuple):
+        parts = ((f"{place}[{index}]", index) for index in range(len(template)))
+    else:
+        return place or template if output is None and template is not None else None
+    found = (_missing(template[key], output[key], where) for where, key in parts)
+    return next((where for where in found if where), None)

@@ -204,6 +204,7 @@ class Progress:
 
     def _on_deadline(self, event: SagaEvent) -> None:
         assert event.step
+        self._open(self._step(event.step))  # the saga had come to this step, though none of its calls went out
         self.failure = Failure(step=event.step, outcome=DEADLINE, reason=event.reason or DEADLINE)
 
     def _on_undone(self, event: SagaEvent) -> None:

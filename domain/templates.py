@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import jmespath
 import jmespath.exceptions
+from jmespath.functions import Functions
 
 from domain.exceptions import TemplateError
 
@@ -44,18 +45,6 @@ def render(template: Any, scope: Scope) -> Any:
 def render_path(template: str, scope: Scope) -> str:
     """A URL path in which every value is one quoted segment: a value can never reach another route."""
     return str(_render_text(template, scope, _path_segment))
-
-
-def expressions(template: Any) -> Iterator[Expression]:
-    """Every expression in the template. Raises TemplateError where one cannot be parsed."""
-    if isinstance(template, str):
-        yield from (part for part in parse(template) if isinstance(part, Expression))
-    elif isinstance(template, dict):
-        for value in template.values():
-            yield from expressions(value)
-    elif isinstance(template, list | tuple):
-        for value in template:
-            yield from expressions(value)
 
 
 def is_whole(template: object) -> bool:
@@ -134,7 +123,20 @@ def _expression(text: str) -> Expression:
         compiled = jmespath.compile(text)
     except jmespath.exceptions.JMESPathError as error:
         raise TemplateError(f"${{{text}}} is not JMESPath: {str(error).splitlines()[0]}") from None
+    for node in _nodes(compiled.parsed):
+        if node["type"] == "function_expression" and node["value"] not in Functions.FUNCTION_TABLE:
+            raise TemplateError(f"${{{text}}} is not JMESPath: there is no function {node['value']}()")
+        if node["type"] == "subexpression" and node["children"][0]["type"] == "not_expression":
+            raise TemplateError(f"${{{text}}} is always null, since ! binds closer than the dot; write !(...)")
     return Expression(text, _search(text, compiled), frozenset(_reads(compiled.parsed)))
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every node of a parsed expression, for what jmespath itself finds out only when it is evaluated."""
+    yield node
+    for child in node.get("children", []):
+        if isinstance(child, dict):  # a slice's are numbers
+            yield from _nodes(child)
 
 
 def _walk(names: tuple[str, ...]) -> Callable[[Scope], Any]:
@@ -155,7 +157,7 @@ def _search(text: str, compiled: Any) -> Callable[[Scope], Any]:
     def evaluate(scope: Scope) -> Any:
         try:
             return compiled.search(scope)
-        except (jmespath.exceptions.JMESPathError, TypeError) as error:
+        except (jmespath.exceptions.JMESPathError, TypeError, ValueError, ArithmeticError) as error:
             raise TemplateError(f"${{{text}}} cannot be evaluated: {error}") from None
 
     return evaluate

@@ -7,10 +7,11 @@ a repeat that finds its own first try already there has simply lost the answer.
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,7 +24,7 @@ from django.db import OperationalError, connection
 from application.ports import Claimed, Definitions, Existing, IdempotentRequest, Lease
 from domain.entities import Saga
 from domain.events import Action, EventType, SagaEvent, SagaStatus
-from domain.exceptions import LeaseLost, SagaNotFound, StoreUnavailable, WorkflowUnknown
+from domain.exceptions import LeaseLost, SagaError, SagaNotFound, StoreUnavailable
 from domain.progress import Origin
 
 logger = logging.getLogger("saga")
@@ -49,6 +50,8 @@ def _statement(path: Path) -> _Statement:
 _STATEMENTS = {path.stem: _statement(path) for path in (Path(__file__).parent / "sql").glob("*.sql")}
 _PREPARED: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 """Which statements each open connection knows."""
+_UNREADABLE = (SagaError, ValueError, LookupError, AssertionError)
+"""What reading a saga back raises when its workflow, an event's word or a status that follows is not known here."""
 _ENCODER = msgspec.json.Encoder()
 RECONNECT_WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds before each repetition over a new connection: long enough for PostgreSQL to restart, well within a lease."""
@@ -105,13 +108,13 @@ class PostgresSagaStore:
 
     def load(self, saga_id: UUID) -> Saga:
         """See `SagaStore`."""
-        found = list(self._load([saga_id]))
-        if not found:
+        history = self._histories([saga_id]).get(saga_id)
+        if not history:
             raise SagaNotFound(f"there is no saga {saga_id}")
-        return found[0]
+        return self._restore(history)
 
     def claim(self, lease: Lease, now: datetime, limit: int) -> list[Claimed]:
-        """See `SagaStore`. A saga is read only once it is owned; one whose workflow is unknown here is left alone."""
+        """See `SagaStore`. A saga is read only once it is owned; one that cannot be read here holds up no other."""
         parameters = {
             "token": lease.token,
             "owner": lease.owner,
@@ -119,38 +122,43 @@ class PostgresSagaStore:
             "now": now,
             "limit": limit,
         }
-        abandoned = dict(self._run("claim", parameters))
-        sagas = self._load(list(abandoned)) if abandoned else ()
-        return [Claimed(saga, abandoned[saga.id]) for saga in sagas]
+        due = sorted(self._run("claim", parameters), key=itemgetter(2))
+        histories = self._histories([row[0] for row in due]) if due else {}
+        claimed = []
+        for saga_id, abandoned, _ in due:
+            try:
+                claimed.append(Claimed(self._restore(histories[saga_id]), abandoned))
+            except _UNREADABLE as error:
+                # A later release wrote it: its own processes will claim it when this lease expires.
+                logger.exception("unreadable saga", extra={"saga_id": str(saga_id), "reason": str(error)})
+        return claimed
 
     def _existing(self, saga: Saga, request: IdempotentRequest | None) -> Existing | None:
-        assert request is not None, f"the id {saga.id} was taken"
-        rows = self._run("existing", {"tenant": saga.origin.tenant, "idempotency_key": request.key})
-        saga_id, request_hash = rows[0]
+        key = request.key if request else None
+        parameters = {"id": saga.id, "tenant": saga.origin.tenant, "idempotency_key": key}
+        saga_id, request_hash = self._run("existing", parameters)[0]
         # Its own id: the insert had committed before the connection broke, and only its answer was lost.
         return None if saga_id == saga.id else Existing(saga_id, bytes(request_hash))
 
-    def _load(self, ids: list[UUID]) -> Iterator[Saga]:
-        for _, rows in groupby(self._run("load", {"ids": ids}), key=lambda row: row[0]):
-            history = list(rows)
-            saga_id, workflow, version, tenant, correlation_id, data, deadline_at, created_at = history[0][:8]
-            stored = msgspec.json.decode(data)
-            origin = Origin(
-                id=saga_id,
-                input=stored["input"],
-                correlation_id=correlation_id,
-                started_at=created_at,
-                deadline_at=deadline_at,
-                max_retries=stored["max_retries"],
-                tenant=tenant,
-            )
-            try:
-                definition = self._definitions.version(workflow, version)
-            except WorkflowUnknown as error:
-                # A later release started it: its own processes will claim it when this lease expires.
-                logger.error("saga of an unknown workflow", extra={"saga_id": str(saga_id), "reason": str(error)})  # noqa: TRY400
-                continue
-            yield Saga.restore(definition, origin, (_event(row[8:]) for row in history))
+    def _histories(self, ids: list[UUID]) -> dict[UUID, list[tuple[Any, ...]]]:
+        """Each saga's rows of load.sql, by its id."""
+        rows = self._run("load", {"ids": ids})
+        return {saga_id: list(history) for saga_id, history in groupby(rows, key=itemgetter(0))}
+
+    def _restore(self, history: list[tuple[Any, ...]]) -> Saga:
+        saga_id, workflow, version, tenant, correlation_id, data, deadline_at, created_at = history[0][:8]
+        stored = msgspec.json.decode(data)
+        origin = Origin(
+            id=saga_id,
+            input=stored["input"],
+            correlation_id=correlation_id,
+            started_at=created_at,
+            deadline_at=deadline_at,
+            max_retries=stored["max_retries"],
+            tenant=tenant,
+        )
+        definition = self._definitions.version(workflow, version)
+        return Saga.restore(definition, origin, (_event(row[8:]) for row in history))
 
     def _run(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Run a statement of sql/, over a new connection when the old one breaks; StoreUnavailable in the end."""

@@ -3,7 +3,7 @@
 -- `abandoned` tells a driver that vanished from one that gave its lease up in order.
 -- SKIP LOCKED lets several workers claim side by side.
 WITH due AS (
-    SELECT id, lease_expires_at IS NOT NULL AS abandoned FROM sagas
+    SELECT id, lease_expires_at IS NOT NULL AS abandoned, COALESCE(lease_expires_at, wake_at) AS due_at FROM sagas
     WHERE status IN ('COMPENSATING', 'RUNNING') AND COALESCE(lease_expires_at, wake_at) <= %(now)s
     ORDER BY COALESCE(lease_expires_at, wake_at)
     LIMIT %(limit)s
@@ -12,4 +12,4 @@ WITH due AS (
 UPDATE sagas SET lease_token = %(token)s, lease_owner = %(owner)s, lease_expires_at = %(lease_expires_at)s, wake_at = NULL
 FROM due
 WHERE sagas.id = due.id
-RETURNING sagas.id, due.abandoned
+RETURNING sagas.id, due.abandoned, due.due_at

@@ -1,2 +1,6 @@
--- The saga that an idempotency key started.
-SELECT id, request_hash FROM sagas WHERE tenant = %(tenant)s AND idempotency_key = %(idempotency_key)s
+-- The saga that is there instead of the one that was not created: itself, when only the answer of its creation was lost,
+-- or the earlier one of its idempotency key.
+SELECT id, request_hash FROM sagas
+WHERE id = %(id)s OR (tenant = %(tenant)s AND idempotency_key = %(idempotency_key)s)
+ORDER BY id = %(id)s DESC
+LIMIT 1

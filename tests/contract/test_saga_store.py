@@ -1,29 +1,25 @@
 """What every store promises, held against the one in memory and the one in PostgreSQL."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import psycopg2
 import pytest
-from django.db import connection, connections
+from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from application.ports import Existing, IdempotentRequest, Lease
-from domain.entities import Saga
-from domain.events import SagaEvent
-from domain.exceptions import LeaseLost, SagaNotFound, StoreUnavailable
+from application.ports import Existing, IdempotentRequest
+from domain.exceptions import LeaseLost, SagaNotFound
 from domain.outcomes import Rejected, Succeeded, Unavailable
-from domain.progress import Origin
-from infrastructure import saga_store
 from infrastructure.definition_store import DefinitionStore
-from infrastructure.saga_store import RECONNECT_WAITS, PostgresSagaStore
-from tests.support.dialogue import START, step, workflow
+from infrastructure.saga_store import PostgresSagaStore
+from tests.support.dialogue import START
 from tests.support.memory_store import MemorySagaStore
+from tests.support.stored_sagas import MINUTE, WORKFLOW, driven, everything, lease, new_saga, same
 
-WORKFLOW = workflow(step("a"), step("b"), name="store_test")
-MINUTE = timedelta(minutes=1)
+REQUEST = IdempotentRequest("key-1", b"hash")
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -39,39 +35,6 @@ def postgres_store(transactional_db: None) -> Iterator[PostgresSagaStore]:
     connection.close()
 
 
-def new_saga(tenant: str = "", saga_id: UUID | None = None) -> tuple[Saga, list[SagaEvent]]:
-    origin = Origin(
-        id=saga_id or uuid4(),
-        input={"n": 1},
-        correlation_id="correlation",
-        started_at=START,
-        deadline_at=START + MINUTE,
-        max_retries=3,
-        tenant=tenant,
-    )
-    return Saga.start(WORKFLOW, origin, actor="tester")
-
-
-def lease(seconds: float = 30) -> Lease:
-    return Lease(token=uuid4(), owner="driver", expires_at=START + timedelta(seconds=seconds), seconds=30)
-
-
-def driven(store: Any, held: Lease | None = None) -> tuple[Saga, Lease]:
-    """A stored saga and its driver's lease."""
-    held = held or lease()
-    saga, events = new_saga()
-    assert store.create(saga, events, held, None) is None
-    return saga, held
-
-
-def same(one: Saga, other: Saga) -> bool:
-    return one.history == other.history and (one.status, one.state, one.origin) == (
-        other.status,
-        other.state,
-        other.origin,
-    )
-
-
 def test_a_saga_is_read_back_as_it_was_written(store):
     saga, held = driven(store)
     assert same(store.load(saga.id), saga)
@@ -85,40 +48,78 @@ def test_an_unknown_saga_is_not_found(store):
         store.load(uuid4())
 
 
+# --- the fence ------------------------------------------------------------------------------------------------------
+
+
 def test_a_driver_without_the_lease_changes_nothing(store):
     saga, _ = driven(store)
-    before = store.load(saga.id)
-    events = saga.record(Succeeded(), START)
+    before = everything(store)
     with pytest.raises(LeaseLost):
-        store.checkpoint(saga, events, lease())
-    assert same(store.load(saga.id), before)
+        store.checkpoint(saga, saga.record(Succeeded(), START), lease())
+    assert everything(store) == before
 
 
 def test_a_driver_that_was_replaced_is_fenced_off(store):
     saga, held = driven(store)
     new = lease(90)
     taken = store.claim(new, START + MINUTE, 10)[0].saga
+    before = everything(store)
     with pytest.raises(LeaseLost):
         store.checkpoint(saga, saga.record(Rejected("late"), START), held)
+    assert everything(store) == before
     store.checkpoint(taken, taken.record(Succeeded(), START), new)
     assert same(store.load(saga.id), taken)
 
 
-def test_a_driver_that_is_behind_is_fenced_off(store):
+@pytest.mark.parametrize("seconds", [0, 1, 60], ids=["at the same time", "later", "with more events"])
+def test_a_driver_that_is_behind_is_fenced_off(store, seconds):
     saga, held = driven(store)
     behind = store.load(saga.id)
     store.checkpoint(saga, saga.record(Succeeded(1), START), held)
+    before = everything(store)
     with pytest.raises(LeaseLost):
-        store.checkpoint(behind, behind.record(Succeeded(2), START + MINUTE), held)
-    assert same(store.load(saga.id), saga)
+        store.checkpoint(behind, behind.record(Succeeded(2), START + timedelta(seconds=seconds)), held)
+    assert everything(store) == before
 
 
-def test_a_checkpoint_whose_answer_was_lost_can_be_repeated(store):
+def test_a_driver_that_is_ahead_of_what_is_stored_is_fenced_off(store):
+    saga, held = driven(store)
+    saga.record(Succeeded(1), START)
+    before = everything(store)
+    with pytest.raises(LeaseLost):
+        store.checkpoint(saga, saga.record(Succeeded(2), START), held)
+    assert everything(store) == before
+
+
+def test_a_saga_that_is_not_stored_cannot_be_moved_on(store):
+    saga, _ = new_saga()
+    with pytest.raises(LeaseLost):
+        store.checkpoint(saga, saga.record(Succeeded(), START), lease())
+    with pytest.raises(SagaNotFound):
+        store.load(saga.id)
+
+
+@pytest.mark.parametrize("outcomes", [1, 2], ids=["on its way", "at its end"])
+def test_a_checkpoint_whose_answer_was_lost_can_be_repeated(store, outcomes):
+    saga, held = driven(store)
+    for _ in range(outcomes):
+        events = saga.record(Succeeded({"n": 1.50}), START)
+        store.checkpoint(saga, events, held)
+    before = everything(store)
+    store.checkpoint(saga, events, held)
+    assert everything(store) == before
+
+
+def test_a_repeated_checkpoint_is_refused_once_another_driver_has_the_saga(store):
     saga, held = driven(store)
     events = saga.record(Succeeded(1), START)
     store.checkpoint(saga, events, held)
-    store.checkpoint(saga, events, held)
-    assert same(store.load(saga.id), saga)
+    store.claim(lease(90), START + MINUTE, 1)
+    with pytest.raises(LeaseLost):
+        store.checkpoint(saga, events, held)
+
+
+# --- leases and claiming --------------------------------------------------------------------------------------------
 
 
 def test_a_saga_with_a_driver_is_not_claimed_before_its_lease_expires(store):
@@ -127,6 +128,13 @@ def test_a_saga_with_a_driver_is_not_claimed_before_its_lease_expires(store):
     [claimed] = store.claim(lease(90), START + timedelta(seconds=30), 10)
     assert same(claimed.saga, saga)
     assert claimed.abandoned
+
+
+def test_a_checkpoint_renews_the_lease(store):
+    saga, held = driven(store)
+    store.checkpoint(saga, saga.record(Succeeded(), START), lease(50, held.token))
+    assert store.claim(lease(90), START + timedelta(seconds=49), 10) == []
+    assert len(store.claim(lease(90), START + timedelta(seconds=50), 10)) == 1
 
 
 def test_a_saga_that_was_handed_over_is_claimed_when_its_call_is_due(store):
@@ -148,159 +156,94 @@ def test_a_saga_without_a_driver_is_claimed_at_once(store):
     assert not claimed.abandoned
 
 
-def test_a_driver_that_lost_its_lease_cannot_hand_the_saga_over(store):
+def test_a_driver_that_lost_its_lease_or_is_behind_cannot_hand_the_saga_over(store):
     saga, held = driven(store)
+    behind = store.load(saga.id)
+    store.checkpoint(saga, saga.record(Succeeded(), START), held)
+    before = everything(store)
+    store.hand_over(behind, held)
+    assert everything(store) == before
     store.claim(lease(90), START + MINUTE, 10)
+    before = everything(store)
     store.hand_over(saga, held)
-    assert store.claim(lease(90), START + MINUTE, 10) == []
+    assert everything(store) == before
 
 
-def test_a_finished_saga_has_no_driver_and_is_never_claimed(store):
+@pytest.mark.parametrize(
+    ("status", "outcomes"),
+    [
+        ("COMPLETED", [Succeeded(), Succeeded()]),
+        ("FAILED", [Rejected("no")]),
+        ("COMPENSATED", [Succeeded(), Rejected("no"), Succeeded()]),
+        ("STUCK", [Succeeded(), Rejected("no"), Rejected("no undo")]),
+    ],
+)
+def test_a_saga_that_rests_has_no_driver_and_is_never_claimed(store, status, outcomes):
     saga, held = driven(store)
-    store.checkpoint(saga, saga.record(Succeeded(), START), held)
-    store.checkpoint(saga, saga.record(Succeeded(), START), held)
-    assert saga.finished
-    assert store.claim(lease(), START + 1000 * MINUTE, 10) == []
-
-
-def test_a_parked_saga_is_never_claimed(store):
-    saga, held = driven(store)
-    for outcome in (Succeeded(), Rejected("no"), Rejected("no undo")):
+    for outcome in outcomes:
         store.checkpoint(saga, saga.record(outcome, START), held)
-    assert saga.status == "STUCK"
+    assert saga.status == status
+    before = everything(store)
+    store.hand_over(saga, held)
     assert store.claim(lease(), START + 1000 * MINUTE, 10) == []
+    assert everything(store) == before
 
 
 def test_claiming_takes_the_oldest_first_and_no_more_than_it_may(store):
-    sagas = [driven(store, lease(seconds))[0] for seconds in (3, 1, 2)]
-    claimed = store.claim(lease(90), START + MINUTE, 2)
-    assert {one.saga.id for one in claimed} == {sagas[1].id, sagas[2].id}
+    sagas = [driven(store, lease(seconds))[0] for seconds in (3, 1, 4, 2)]
+    claimed = store.claim(lease(90), START + MINUTE, 3)
+    assert [one.saga.id for one in claimed] == [sagas[1].id, sagas[3].id, sagas[0].id]
+    [claimed] = store.claim(lease(90), START + MINUTE, 3)
+    assert claimed.saga.id == sagas[2].id
+
+
+# --- idempotency ----------------------------------------------------------------------------------------------------
 
 
 def test_the_same_idempotency_key_gives_the_first_saga(store):
-    request = IdempotentRequest("key-1", b"hash")
     first, events = new_saga()
-    assert store.create(first, events, lease(), request) is None
+    assert store.create(first, events, lease(), REQUEST) is None
+    before = everything(store)
     second, events = new_saga()
-    assert store.create(second, events, lease(), request) == Existing(first.id, b"hash")
-    with pytest.raises(SagaNotFound):
-        store.load(second.id)
+    other_body = IdempotentRequest("key-1", b"other hash")
+    for request in (REQUEST, other_body):
+        assert store.create(second, events, lease(), request) == Existing(first.id, b"hash")
+    assert everything(store) == before
 
 
 def test_another_tenant_has_idempotency_keys_of_its_own(store):
-    request = IdempotentRequest("key-1", b"hash")
     for tenant in ("north", "south"):
         saga, events = new_saga(tenant)
-        assert store.create(saga, events, lease(), request) is None
+        assert store.create(saga, events, lease(), REQUEST) is None
 
 
-def test_a_creation_whose_answer_was_lost_can_be_repeated(store):
-    request = IdempotentRequest("key-1", b"hash")
+@pytest.mark.parametrize("request_", [REQUEST, None], ids=["with a key", "without a key"])
+def test_a_creation_whose_answer_was_lost_can_be_repeated(store, request_):
     saga, events = new_saga()
-    assert store.create(saga, events, lease(), request) is None
-    assert store.create(saga, events, lease(), request) is None
+    held = lease()
+    assert store.create(saga, events, held, request_) is None
+    before = everything(store)
+    assert store.create(saga, events, held, request_) is None
+    assert everything(store) == before
 
 
-class TestPostgres:
-    def test_of_fifty_equal_requests_at_once_one_creates_the_saga(self, postgres_store):
-        request = IdempotentRequest("key-1", b"hash")
+# --- values ---------------------------------------------------------------------------------------------------------
 
-        def start(_: int) -> Existing | None:
-            saga, events = new_saga()
-            try:
-                return postgres_store.create(saga, events, lease(), request)
-            finally:
-                connections.close_all()
-
-        with ThreadPoolExecutor(50) as pool:
-            answers = list(pool.map(start, range(50)))
-        assert answers.count(None) == 1
-        assert len({answer.saga_id for answer in answers if answer}) == 1
-
-    def test_workers_that_claim_side_by_side_never_share_a_saga(self, postgres_store):
-        expected = {driven(postgres_store)[0].id for _ in range(40)}
-
-        def claim(_: int) -> list[UUID]:
-            try:
-                return [one.saga.id for one in postgres_store.claim(lease(90), START + MINUTE, 5)]
-            finally:
-                connections.close_all()
-
-        with ThreadPoolExecutor(8) as pool:
-            claimed = [saga_id for ids in pool.map(claim, range(16)) for saga_id in ids]
-        assert len(claimed) == len(set(claimed))
-        claimed += [one.saga.id for one in postgres_store.claim(lease(90), START + MINUTE, 100)]
-        assert sorted(claimed) == sorted(expected)
-
-    def test_a_connection_that_was_cut_is_opened_again(self, postgres_store):
-        saga, held = driven(postgres_store)
-        cut_connection()
-        postgres_store.checkpoint(saga, saga.record(Succeeded(), START), held)
-        assert same(postgres_store.load(saga.id), saga)
-
-    def test_a_commit_whose_answer_was_lost_is_recognised(self, postgres_store, monkeypatch):
-        saga, held = driven(postgres_store)
-        execute, lost = saga_store._execute, []
-
-        def execute_and_lose_the_answer(name: str, parameters: dict[str, Any]) -> Any:
-            rows = execute(name, parameters)
-            if name == "checkpoint" and not lost:
-                lost.append(name)
-                raise psycopg2.OperationalError("server closed the connection unexpectedly")
-            return rows
-
-        monkeypatch.setattr(saga_store, "_execute", execute_and_lose_the_answer)
-        for _ in range(2):
-            postgres_store.checkpoint(saga, saga.record(Succeeded(), START), held)
-        assert saga.finished
-        assert same(postgres_store.load(saga.id), saga)
-
-    def test_the_last_commit_whose_answer_was_lost_is_recognised_too(self, postgres_store):
-        saga, held = driven(postgres_store)
-        postgres_store.checkpoint(saga, saga.record(Succeeded(), START), held)
-        events = saga.record(Succeeded(), START)
-        postgres_store.checkpoint(saga, events, held)
-        postgres_store.checkpoint(saga, events, held)
-
-    def test_a_database_that_stays_away_is_given_up_after_a_bounded_wait(self, postgres_store, monkeypatch):
-        waits: list[float] = []
-
-        def never(name: str, parameters: dict[str, Any]) -> Any:
-            raise psycopg2.OperationalError("connection refused")
-
-        monkeypatch.setattr(saga_store, "_execute", never)
-        monkeypatch.setattr(postgres_store, "_sleep", waits.append)
-        with pytest.raises(StoreUnavailable):
-            postgres_store.load(uuid4())
-        assert tuple(waits) == RECONNECT_WAITS
-
-    def test_a_saga_of_an_unknown_workflow_holds_up_no_other(self, postgres_store):
-        saga, _ = driven(postgres_store)
-        other = DefinitionStore([workflow(step("a"), name="newer_release")])
-        other.register()
-        origin = Origin(
-            id=uuid4(), input={}, correlation_id="c", started_at=START, deadline_at=START + MINUTE, max_retries=0
-        )
-        strange, events = Saga.start(other.newest("newer_release"), origin)
-        postgres_store.create(strange, events, lease(), None)
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE saga_definitions DISABLE TRIGGER ALL")
-            cursor.execute("DELETE FROM saga_definitions WHERE name = 'newer_release'")
-            cursor.execute("ALTER TABLE saga_definitions ENABLE TRIGGER ALL")
-        assert [one.saga.id for one in postgres_store.claim(lease(90), START + MINUTE, 10)] == [saga.id]
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+FLOATS = st.floats(-1e15, 1e15)  # PostgreSQL writes larger ones without an exponent: the same number, read as an int
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | FLOATS | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=10,
+)
 
 
-def cut_connection() -> None:
-    """End this thread's session at the server, as a restart would."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        [pid] = cursor.fetchone()
-    parameters = connection.get_connection_params()
-    parameters.pop("cursor_factory", None)
-    other = psycopg2.connect(**{name: value for name, value in parameters.items() if name != "context"})
-    try:
-        other.autocommit = True
-        with other.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-    finally:
-        other.close()
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=JSON, reason=TEXT)
+def test_any_json_is_read_back_as_it_was_written(postgres_store, value, reason):
+    saga, events = new_saga(given={"value": value})
+    held = lease()
+    postgres_store.create(saga, events, held, None)
+    postgres_store.checkpoint(saga, saga.record(Succeeded(value), START), held)
+    postgres_store.checkpoint(saga, saga.record(Rejected(reason), START), held)
+    assert same(postgres_store.load(saga.id), saga)

@@ -38,10 +38,11 @@ class MemorySagaStore:
     def create(
         self, saga: Saga, events: Sequence[SagaEvent], lease: Lease | None, request: IdempotentRequest | None
     ) -> Existing | None:
+        if saga.id in self.rows:
+            return None
         for row in self.rows.values():
             if request and row.request and (row.origin.tenant, row.request.key) == (saga.origin.tenant, request.key):
-                same = row.origin.id == saga.id
-                return None if same else Existing(row.origin.id, row.request.request_hash)
+                return Existing(row.origin.id, row.request.request_hash)
         self.rows[saga.id] = Row(
             definition=saga.definition,
             origin=saga.origin,
@@ -57,7 +58,7 @@ class MemorySagaStore:
         row = self.rows.get(saga.id)
         if row is None or row.token != lease.token:
             raise LeaseLost
-        if row.events[-1] == events[-1]:
+        if row.events[-len(events) :] == list(events):
             return
         if len(row.events) != events[0].seq - 1:
             raise LeaseLost
