@@ -56,6 +56,15 @@ class Claimed:
     abandoned: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A saga and who drives it: `driven_until` is when its lease expires, None when nobody has one."""
+
+    saga: Saga
+    owner: str | None
+    driven_until: datetime | None
+
+
 class SagaStore(Protocol):
     """Where sagas live. Every write is one statement, and is refused with LeaseLost when the lease is not held."""
 
@@ -75,6 +84,15 @@ class SagaStore(Protocol):
 
     def load(self, saga_id: UUID) -> Saga:
         """The saga as its stored events left it. Raises SagaNotFound."""
+
+    def look(self, saga_id: UUID) -> Seen:
+        """The saga and its driver. Raises SagaNotFound."""
+
+    def intervene(self, saga: Saga, events: Sequence[SagaEvent], now: datetime) -> None:
+        """Append what a person did to a saga that nobody drives, and make it due. LeaseLost when it moved meanwhile."""
+
+    def next_due(self) -> datetime | None:
+        """When the first saga becomes due that is not; None while there is none."""
 
     def claim(self, lease: Lease, now: datetime, limit: int) -> list[Claimed]:
         """Own up to `limit` sagas that are due and that nobody holds, oldest first, and read them."""

@@ -4,7 +4,7 @@ A definition is checked when it is built and refused with every fault named, so 
 each step is safe, or can be undone from what is known before it is called, or is declared a point of no return.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from domain.definition_faults import find_faults
 from domain.events import SagaStatus
 from domain.exceptions import DefinitionInvalid
+from domain.templates import Expression, parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +139,17 @@ class SagaDefinition:
         ends = {self.compensated_state, self.failed_state}
         return [*pairwise(way), *((self.compensating_state, end) for end in ends)]
 
+    def needed_from(self, step: Step) -> frozenset[tuple[str, ...]]:
+        """The paths inside this step's output that other calls read: `{("id",)}`; `()` is the whole. Not of foreach."""
+        if step.foreach is not None:
+            return frozenset()
+        later = self.steps[self.steps.index(step) + 1 :]
+        requests = [step.compensation, *(each for s in later for each in (s.action, s.compensation, s.inquiry))]
+        texts = list(_texts([(request.path, request.query, request.body) for request in requests if request]))
+        texts += [text for s in later for text in _texts((s.foreach, s.reject_when, s.output))]
+        reads = (path for text in texts for part in parse(text) if isinstance(part, Expression) for path in part.reads)
+        return frozenset(path[2:] for path in reads if path[:2] == ("steps", step.name))
+
     def longest_call(self) -> float:
         """Seconds that the most patient of its calls waits."""
         calls = [(step.action, step.compensation, step.inquiry) for step in self.steps]
@@ -163,6 +175,15 @@ class SagaDefinition:
         for step in self.steps:
             words |= {word for word in (step.running_state, step.done_state, step.failed_state) if word}
         return frozenset(words)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text inside a template."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(part)
 
 
 def _shares_failure(one: Step, other: Step) -> bool:

@@ -1,30 +1,24 @@
 """The saga: data that decides. Outcomes and times go in, events come out, and nothing else happens here.
 
-A saga is the fold of its events (progress.py); this module decides which events come next.
+A saga is the fold of its events (progress.py); decisions.py says which come next, operations.py what a person may do.
 Drivers run the loop: `next_tasks(now)`, call, `record(outcome, now)`, store the events.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
-from zlib import crc32
+from typing import Self
 
-from domain.calls import Attempt, Task, Work, render_request
-from domain.definition import RetryPolicy, SagaDefinition, Step
+from domain.calls import Task
+from domain.decisions import Answer
+from domain.definition import Request, SagaDefinition, Step
 from domain.events import Action, EventType, SagaEvent, SagaStatus
-from domain.exceptions import OutcomeUnexpected, TemplateError
-from domain.judgement import judge, judge_inquiry
-from domain.outcomes import CallFacts, Outcome, Rejected, Succeeded, Unavailable, Unknown
-from domain.progress import DEADLINE, Failure, Origin, Progress
+from domain.operations import Operated
+from domain.outcomes import CallFacts, Outcome, Succeeded, Unavailable, Unknown
+from domain.progress import Origin
 
 
-class Saga(Progress):
+class Saga(Operated):
     """One run of a workflow: it decides what follows from what is known."""
-
-    def __init__(self, definition: SagaDefinition, origin: Origin) -> None:
-        super().__init__(definition, origin)
-        self._fresh: list[SagaEvent] = []
 
     @classmethod
     def start(
@@ -46,7 +40,24 @@ class Saga(Progress):
 
     def next_tasks(self, now: datetime) -> list[Task]:
         """The calls that are due, complete. The same until they are answered: after a crash they go out again."""
+        if self.resting:
+            return []
         return [self._task(work, work.pending) for work in self._pending if work.pending and work.pending.due_at <= now]
+
+    def planned(self, now: datetime) -> list[Task | tuple[Step, Request]]:
+        """What would go out from here on if every call succeeded, in order; this saga is used up by asking.
+
+        A call that depends on an answer that nobody has yet is its step and its request, with the templates in it.
+        """
+        calls: list[Task | tuple[Step, Request]] = []
+        undoing = True
+        while undoing and not self.resting:
+            tasks = self.next_tasks(datetime.max.replace(tzinfo=now.tzinfo))
+            calls += tasks
+            undoing = all(task.attempt.action is Action.UNDO for task in tasks)
+            for task in tasks if undoing else ():
+                self.record(Succeeded(None), now, of=task)
+        return calls if undoing else calls + list(self._later())
 
     def record(
         self, outcome: Outcome, now: datetime, of: Task | None = None, facts: CallFacts | None = None
@@ -58,7 +69,7 @@ class Saga(Progress):
         """
         work, attempt = self._awaited(of)
         recorder = {Action.DO: self._record_do, Action.UNDO: self._record_undo, Action.INQUIRE: self._record_inquiry}
-        recorder[attempt.action](_Answer(work, attempt, outcome, facts), now)
+        recorder[attempt.action](Answer(work, attempt, outcome, facts), now)
         self._continue(now)
         return self._take()
 
@@ -70,6 +81,22 @@ class Saga(Progress):
         self._emit(EventType.DRIVER_REPLACED, now, actor=actor)
         return self._take()
 
+    def postpone(self, of: Task, seconds: float, reason: str, now: datetime) -> list[SagaEvent]:
+        """Put a due call off that was not made, because its participant should not be called now.
+
+        It uses up no attempt. A do that would then come after the deadline has certainly not been done, and never is.
+        """
+        work, attempt = self._awaited(of)
+        until = now + timedelta(seconds=seconds)
+        answer = Answer(work, attempt, Unavailable(reason))
+        patience = self._patience(answer, now) if attempt.action is Action.DO else None
+        if patience is not None and until >= patience:
+            self._emit_failed(answer, now, None)
+            self._continue(now)
+        else:
+            self._emit_postponed(work, attempt, until, reason, now)
+        return self._take()
+
     def expire(self, now: datetime) -> list[SagaEvent]:
         """Turn back if the deadline has passed. A call that may have gone out is taken as perhaps done."""
         if not self._overdue(now) or self.status is not SagaStatus.RUNNING or self.failure:
@@ -78,296 +105,7 @@ class Saga(Progress):
             assert work.pending is not None
             sent = work.pending.due_at <= now
             outcome = Unknown("the deadline passed before an answer") if sent else Unavailable("the deadline passed")
-            self._emit_failed(_Answer(work, work.pending, outcome), now, None)
+            self._emit_failed(Answer(work, work.pending, outcome), now, None)
         self._emit_deadline(now)
         self._continue(now)
         return self._take()
-
-    # --- deciding -----------------------------------------------------------------------------------------------
-
-    def _continue(self, now: datetime) -> None:
-        """Whatever follows from what is known: schedule, turn back, undo, end."""
-        if self.status is SagaStatus.RUNNING and not self.failure:
-            self._go_forward(now)
-        if self.status is SagaStatus.RUNNING and self.failure and not self._pending:
-            self._turn_back(now)
-        if self.status is SagaStatus.COMPENSATING and not self._pending:
-            self._undo_next(now)
-
-    def _go_forward(self, now: datetime) -> None:
-        while self._position < len(self.definition.steps):
-            step = self.definition.steps[self._position]
-            self._enter(step, now)
-            if self.failure:
-                return
-            if self._works[step.name]:
-                if self._overdue(now):
-                    self._stop_forward(now)
-                else:
-                    self._schedule_items(step, now)
-                return
-            self._emit_empty(step, now)
-        self._emit(EventType.SAGA_COMPLETED, now, SagaStatus.COMPLETED, self.definition.completed_state)
-
-    def _stop_forward(self, now: datetime) -> None:
-        """After the deadline nothing new begins; what is under way is waited for."""
-        if not self._pending:
-            self._emit_deadline(now)
-
-    def _enter(self, step: Step, now: datetime) -> None:
-        """Find the step's items; a list that cannot be had fails the step before any call."""
-        error = self._open(step)
-        if error:
-            self._fail_unsent(self._works[step.name][0], Action.DO, now, str(error))
-
-    def _schedule_items(self, step: Step, now: datetime) -> None:
-        for work in self._works[step.name]:
-            if len(self._pending) >= step.concurrency or self.failure:
-                return
-            if not work.done and work.pending is None:
-                self._schedule(work, Action.DO, now)
-
-    def _turn_back(self, now: datetime) -> None:
-        """A step has failed for good: find out what is unknown, then undo, or park where there is no way back."""
-        assert self.failure is not None
-        step = self._step(self.failure.step)
-        unknown = [work for work in self._works.get(step.name, []) if work.maybe_done]
-        if step.inquiry and unknown:
-            for work in unknown:
-                self._schedule(work, Action.INQUIRE, now)
-            return
-        if self._past_pivot(now):
-            self._park(now, f"{step.name} failed after the point of no return: {self.failure.reason}")
-            return
-        self._emit_step_failed(step, self.failure, now)
-        if self.definition.passes_compensation(step):
-            self._emit(EventType.COMPENSATION_STARTED, now, SagaStatus.COMPENSATING, self.definition.compensating_state)
-        else:
-            self._emit(EventType.SAGA_FAILED, now, SagaStatus.FAILED, self.definition.failed_state)
-
-    def _undo_next(self, now: datetime) -> None:
-        """Undo the last effect that is left; an undo given up holds up the earlier steps, not its own siblings."""
-        while not self._pending:
-            debts = [work for work in self._all_work_reversed() if work.owes_undo]
-            if not debts:
-                self._emit_undone(now)
-                return
-            due = [work for work in debts if work.step is debts[0].step and not work.undo_given_up]
-            if not due:
-                self._park(
-                    now, f"the undo of {debts[0].step.name} was given up; it and what came before are still owed"
-                )
-                return
-            self._schedule(due[0], Action.UNDO, now)
-
-    def _emit_undone(self, now: datetime) -> None:
-        if any(work.undone for work in self._all_work_reversed()):
-            self._emit(EventType.SAGA_COMPENSATED, now, SagaStatus.COMPENSATED, self.definition.compensated_state)
-        else:
-            self._emit(EventType.SAGA_FAILED, now, SagaStatus.FAILED, self.definition.failed_state)
-
-    # --- taking answers in --------------------------------------------------------------------------------------
-
-    def _record_do(self, answer: "_Answer", now: datetime) -> None:
-        answer.outcome = judge(answer.work.step, self._scope(answer.work), answer.outcome)
-        if isinstance(answer.outcome, Succeeded):
-            self._emit_answer(
-                EventType.STEP_SUCCEEDED,
-                answer,
-                now,
-                output=answer.outcome.output,
-                state=self._state_after(answer.work),
-            )
-            return
-        retry_at = None
-        if not self.failure:
-            retry_at = self._retry_at(answer.work.step.retry, answer, now, self._patience(answer, now))
-        self._emit_failed(answer, now, retry_at)
-
-    def _record_undo(self, answer: "_Answer", now: datetime) -> None:
-        if isinstance(answer.outcome, Succeeded):
-            self._emit_answer(EventType.UNDO_SUCCEEDED, answer, now)
-        else:
-            self._emit_failed(answer, now, self._retry_at(answer.work.step.undo_retry, answer, now, None))
-
-    def _record_inquiry(self, answer: "_Answer", now: datetime) -> None:
-        answer.outcome = judge_inquiry(answer.work.step, self._scope(answer.work), answer.outcome)
-        if isinstance(answer.outcome, Succeeded):
-            self._emit_answer(
-                EventType.INQUIRY_ANSWERED,
-                answer,
-                now,
-                outcome="done",
-                output=answer.outcome.output,
-                state=self._state_after(answer.work),
-            )
-        elif isinstance(answer.outcome, Rejected):
-            self._emit_answer(EventType.INQUIRY_ANSWERED, answer, now, outcome="not_done", reason=answer.outcome.reason)
-        else:
-            retry_at = self._retry_at(answer.work.step.undo_retry, answer, now, None)
-            self._emit_failed(answer, now, retry_at)
-            if retry_at is None:
-                self._park(now, f"{answer.work.step.name} may have been done, and the inquiry was not answered")
-
-    def _retry_at(
-        self, policy: RetryPolicy, answer: "_Answer", now: datetime, until: datetime | None
-    ) -> datetime | None:
-        """When to try again; None when the refusal is certain, the budget is used up, or `until` would be reached."""
-        budget = self.origin.max_retries if policy.max_retries is None else policy.max_retries
-        if isinstance(answer.outcome, Rejected) or answer.attempt.number > budget:
-            return None
-        draw = crc32(f"{self._key(answer.work, answer.attempt.action)}#{answer.attempt.number}".encode()) / 2**32
-        wait = draw * policy.ceiling(answer.attempt.number)
-        if isinstance(answer.outcome, Unavailable) and answer.outcome.retry_after:
-            wait = max(wait, answer.outcome.retry_after)
-        due_at = now + timedelta(seconds=wait)
-        return None if until is not None and due_at >= until else due_at
-
-    # --- facts --------------------------------------------------------------------------------------------------
-
-    def _overdue(self, now: datetime) -> bool:
-        return now >= self.origin.deadline_at and not self._past_pivot(now)
-
-    def _patience(self, answer: "_Answer", now: datetime) -> datetime | None:
-        """Until when a do may be repeated: the deadline, but none once there may be no way back."""
-        perhaps_done = answer.work.step.pivot and isinstance(answer.outcome, Unknown)
-        return None if perhaps_done or self._past_pivot(now, answered=answer.work) else self.origin.deadline_at
-
-    def _state_after(self, work: Work) -> str | None:
-        """The step's done state when this is the last of its items to succeed; None leaves the state as it is."""
-        if self.failure and self.failure.outcome == DEADLINE:
-            return None  # it is known to be done only to be undone
-        others = (other for other in self._works[work.step.name] if other is not work)
-        return work.step.done_state if all(other.done for other in others) else None
-
-    def _awaited(self, of: Task | None) -> tuple[Work, Attempt]:
-        if of is None:
-            found = self._pending if len(self._pending) == 1 else []
-        else:
-            place = (of.step, of.item, of.attempt)
-            found = [work for work in self._pending if (work.step.name, work.item, work.pending) == place]
-        if not found or found[0].pending is None:
-            raise OutcomeUnexpected
-        return found[0], found[0].pending
-
-    def _task(self, work: Work, attempt: Attempt) -> Task:
-        return Task(
-            saga_id=self.id,
-            correlation_id=self.origin.correlation_id,
-            workflow=self.definition.name,
-            deadline=self.origin.deadline_at,
-            step=work.step.name,
-            item=work.item,
-            attempt=attempt,
-            key=self._key(work, attempt.action),
-            **self._request(work, attempt.action),
-        )
-
-    # --- events -------------------------------------------------------------------------------------------------
-
-    def _schedule(self, work: Work, action: Action, now: datetime) -> None:
-        """Make the first attempt of a call due; a call that cannot be written down fails without going out."""
-        try:
-            self._request(work, action)
-        except TemplateError as error:
-            self._fail_unsent(work, action, now, str(error))
-            return
-        self._emit_scheduled(work, Attempt(action=action, number=1, due_at=now), now)
-
-    def _request(self, work: Work, action: Action) -> dict[str, Any]:
-        if work.rendered is None:
-            work.rendered = render_request(work.request(action), self._scope(work))
-        return work.rendered
-
-    def _fail_unsent(self, work: Work, action: Action, now: datetime, reason: str) -> None:
-        unsent = Attempt(action=action, number=1, due_at=now)
-        self._emit_failed(_Answer(work, unsent, Rejected(f"the call cannot be made: {reason}")), now, None)
-
-    def _park(self, now: datetime, reason: str) -> None:
-        self._emit(EventType.SAGA_PARKED, now, SagaStatus.STUCK, reason=reason)
-
-    def _emit_scheduled(self, work: Work, attempt: Attempt, now: datetime) -> None:
-        self._emit(
-            EventType.ATTEMPT_SCHEDULED,
-            now,
-            state=work.step.running_state if attempt.action is Action.DO else None,
-            step=work.step.name,
-            item=work.item,
-            action=attempt.action,
-            attempt=attempt.number,
-            due_at=attempt.due_at,
-        )
-
-    def _emit_failed(self, answer: "_Answer", now: datetime, retry_at: datetime | None) -> None:
-        assert not isinstance(answer.outcome, Succeeded)
-        self._emit_answer(EventType.ATTEMPT_FAILED, answer, now, reason=answer.outcome.reason, due_at=retry_at)
-        if retry_at is not None:
-            again = Attempt(action=answer.attempt.action, number=answer.attempt.number + 1, due_at=retry_at)
-            self._emit_scheduled(answer.work, again, now)
-
-    def _emit_answer(self, kind: EventType, answer: "_Answer", now: datetime, **values: Any) -> None:
-        facts = answer.facts
-        self._emit(
-            kind,
-            now,
-            step=answer.work.step.name,
-            item=answer.work.item,
-            action=answer.attempt.action,
-            attempt=answer.attempt.number,
-            service=answer.work.request(answer.attempt.action).service,
-            http_method=facts.method if facts else None,
-            http_status=facts.status if facts else None,
-            duration=facts.duration if facts else None,
-            **{"outcome": answer.outcome.kind, **values},
-        )
-
-    def _emit_empty(self, step: Step, now: datetime) -> None:
-        """A foreach step over no items passes through its states with no call."""
-        self._emit(EventType.STEP_SUCCEEDED, now, state=step.running_state, step=step.name, output=[])
-        if step.done_state:
-            self._emit(EventType.STEP_SUCCEEDED, now, state=step.done_state, step=step.name, output=[])
-
-    def _emit_deadline(self, now: datetime) -> None:
-        step = self.definition.steps[self._position]
-        reason = "the saga's deadline passed"
-        self._emit(EventType.DEADLINE_PASSED, now, state=step.running_state, step=step.name, reason=reason)
-
-    def _emit_step_failed(self, step: Step, failure: Failure, now: datetime) -> None:
-        self._emit(
-            EventType.STEP_FAILED,
-            now,
-            state=step.failed_state,
-            step=step.name,
-            item=failure.item,
-            outcome=failure.outcome,
-            reason=failure.reason,
-        )
-
-    def _emit(
-        self, kind: EventType, now: datetime, status: SagaStatus | None = None, state: str | None = None, **facts: Any
-    ) -> None:
-        event = SagaEvent(
-            seq=self.seq + 1,
-            type=kind,
-            at=now,
-            status=status or self.status,
-            state=state or self.state,
-            previous_state=self.state if self.seq else None,
-            **facts,
-        )
-        self.apply(event)
-        self._fresh.append(event)
-
-    def _take(self) -> list[SagaEvent]:
-        fresh, self._fresh = self._fresh, []
-        return fresh
-
-
-@dataclass(slots=True)
-class _Answer:
-    """A call and how it ended."""
-
-    work: Work
-    attempt: Attempt
-    outcome: Outcome
-    facts: CallFacts | None = None

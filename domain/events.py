@@ -21,11 +21,13 @@ class SagaStatus(StrEnum):
     COMPENSATED = "COMPENSATED"  # everything that was done is undone
     FAILED = "FAILED"  # refused before anything had to be undone
     STUCK = "STUCK"  # parked with a reason; a person moves it on
-    PAUSED = "PAUSED"  # held by a person; the same person's resume moves it on
+    PAUSED = "PAUSED"  # held by a person; a person's resume moves it on
 
 
 FINISHED = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.FAILED})
 LIVE = frozenset(SagaStatus) - FINISHED
+HELD = frozenset({SagaStatus.STUCK, SagaStatus.PAUSED})
+"""Live, and moved on by a person only."""
 
 NEXT: dict[SagaStatus, frozenset[SagaStatus]] = {
     SagaStatus.RUNNING: frozenset(SagaStatus) - {SagaStatus.COMPENSATED},
@@ -33,13 +35,13 @@ NEXT: dict[SagaStatus, frozenset[SagaStatus]] = {
     SagaStatus.COMPENSATING: frozenset(
         {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED, SagaStatus.FAILED, SagaStatus.STUCK, SagaStatus.PAUSED}
     ),
-    SagaStatus.STUCK: LIVE - {SagaStatus.WAITING},
-    SagaStatus.PAUSED: LIVE,
-    SagaStatus.COMPLETED: frozenset(),
+    SagaStatus.STUCK: frozenset(SagaStatus) - {SagaStatus.WAITING},
+    SagaStatus.PAUSED: frozenset(SagaStatus),
+    SagaStatus.COMPLETED: frozenset({SagaStatus.COMPENSATING}),
     SagaStatus.COMPENSATED: frozenset(),
     SagaStatus.FAILED: frozenset(),
 }
-"""Which status may follow which. A finished saga never changes again."""
+"""Which status may follow which. A finished saga changes again only when a person has a completed one undone."""
 
 
 class EventType(StrEnum):
@@ -47,6 +49,7 @@ class EventType(StrEnum):
 
     SAGA_STARTED = "saga_started"
     ATTEMPT_SCHEDULED = "attempt_scheduled"  # stored before the call: from `due_at` on it may have gone out
+    ATTEMPT_POSTPONED = "attempt_postponed"  # it was due and did not go out; the same attempt is due at `due_at`
     ATTEMPT_FAILED = "attempt_failed"  # `due_at` says when it is tried again; null means never
     STEP_SUCCEEDED = "step_succeeded"  # one item of it, for a foreach step
     DRIVER_REPLACED = "driver_replaced"  # the one before vanished: what was due may have gone out
@@ -59,6 +62,13 @@ class EventType(StrEnum):
     SAGA_COMPENSATED = "saga_compensated"
     SAGA_FAILED = "saga_failed"
     SAGA_PARKED = "saga_parked"
+    # What a person did: each has an `actor` and a `reason`; `due_at` is a forward saga's new deadline.
+    RETRY_REQUESTED = "retry_requested"
+    STEP_SKIPPED = "step_skipped"  # `action` says whether its do or its undo is taken as done
+    COMPENSATION_REQUESTED = "compensation_requested"
+    SAGA_PAUSED = "saga_paused"
+    SAGA_RESUMED = "saga_resumed"
+    SAGA_RESOLVED = "saga_resolved"
 
 
 class Action(StrEnum):

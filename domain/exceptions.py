@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 
@@ -70,6 +71,24 @@ class OutcomeUnexpected(SagaError):
     """The saga is not waiting for that outcome."""
 
     code = "outcome_unexpected"
+
+
+class NotAllowed(SagaError):
+    """The saga's status does not allow this."""
+
+    code = "not_allowed"
+
+
+class SagaDriven(SagaError):
+    """A driver owns this saga now. Try again when it is done."""
+
+    code = "saga_driven"
+
+    def __init__(self, owner: str, until: datetime) -> None:
+        self.until = until
+        super().__init__(
+            f"The driver {owner} owns this saga, until {until.isoformat(timespec='seconds')} at most. Try again soon."
+        )
 
 
 class LeaseLost(SagaError):

@@ -4,20 +4,20 @@
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from domain.calls import Attempt, Work, idempotency_key
 from domain.definition import SagaDefinition, Step
-from domain.events import FINISHED, NEXT, Action, EventType, SagaEvent, SagaStatus
+from domain.events import FINISHED, HELD, NEXT, Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import TemplateError
 from domain.outcomes import Unknown
 from domain.templates import Scope, render
 
-DEADLINE = "deadline"
-"""The `outcome` of a failure that no participant caused."""
+DEADLINE, OPERATOR = "deadline", "operator"
+"""The `outcome` of a failure that no participant caused: it stands, whatever is found to have been done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why the saga turned back. `outcome` is a participant's (`rejected`, ...) or `deadline`."""
+    """Why the saga turned back. `outcome` is a participant's (`rejected`, ...), `deadline` or `operator`."""
 
     step: str
     outcome: str
@@ -53,7 +53,10 @@ class Progress:
         self.status = SagaStatus.RUNNING
         self.state = definition.initial_state
         self.failure: Failure | None = None
+        self.deadline_at = origin.deadline_at
         self.parked_reason: str | None = None
+        self.held_from: SagaStatus | None = None
+        """What a parked or paused saga was doing, and does again when a person lets it."""
         self.finished_at: datetime | None = None
         self.history: list[SagaEvent] = []
         self.outputs: dict[str, Any] = {}
@@ -68,6 +71,7 @@ class Progress:
         self._works: dict[str, list[Work]] = {}
         self._items: dict[str, list[Any]] = {}
         self._pending: list[Work] = []
+        self._inquiry_waived = False
 
     @property
     def id(self) -> UUID:
@@ -75,13 +79,13 @@ class Progress:
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended and will never change again."""
+        """Whether it has ended; only a person can have a completed one undone."""
         return self.status in FINISHED
 
     @property
     def resting(self) -> bool:
         """Whether nothing happens by itself any more: it has ended, or a person must act."""
-        return self.finished or self.status in {SagaStatus.STUCK, SagaStatus.PAUSED}
+        return self.finished or self.status in HELD
 
     @property
     def must_be_durable(self) -> bool:
@@ -90,16 +94,19 @@ class Progress:
 
     def wake_at(self) -> datetime | None:
         """When the next call is due; None when the saga waits for nothing."""
+        if self.resting:
+            return None
         return min((work.pending.due_at for work in self._pending if work.pending), default=None)
 
     def apply(self, event: SagaEvent) -> None:
         """Take one event in. Events come in the order of `seq`, without a gap."""
         assert event.seq == self.seq + 1, f"event {event.seq} cannot follow {self.seq}"
         assert event.status in NEXT[self.status], f"{event.status} cannot follow {self.status}"
+        if event.status in HELD and self.status not in HELD:
+            self.held_from = self.status
         self.seq, self.status, self.state = event.seq, event.status, event.state
         self.history.append(event)
-        if event.status in FINISHED:
-            self.finished_at = event.at
+        self.finished_at = event.at if event.status in FINISHED else None
         fold = _FOLDS.get(event.type)
         if fold:
             fold(self, event)
@@ -166,6 +173,11 @@ class Progress:
         work.pending = Attempt(action=event.action, number=event.attempt, due_at=event.due_at)
         self._pending.append(work)
 
+    def _on_postponed(self, event: SagaEvent) -> None:
+        work = self._work(event)
+        assert work.pending and event.due_at
+        work.pending = replace(work.pending, due_at=event.due_at)
+
     def _on_failed(self, event: SagaEvent) -> None:
         work = self._settle(event)
         if event.action is Action.DO and event.outcome == Unknown.kind:
@@ -197,8 +209,7 @@ class Progress:
             self._settle(event).maybe_done = False
             self._fail(event)
             return
-        failure = self.failure
-        if failure and failure.outcome != DEADLINE and (failure.step, failure.item) == (event.step, event.item):
+        if self._failed_by(event) and self.failure and self.failure.outcome not in {DEADLINE, OPERATOR}:
             self.failure = None
         self._on_succeeded(event)
 
@@ -213,12 +224,62 @@ class Progress:
     def _on_parked(self, event: SagaEvent) -> None:
         self.parked_reason = event.reason
 
+    def _on_retried(self, event: SagaEvent) -> None:
+        """Everything that waits is due, and what was given up has a full budget again."""
+        self._on_resumed(event)
+        for work in self._all_work_reversed():
+            work.undo_given_up = False
+            if work.pending and work.pending.due_at > event.at:
+                work.pending = replace(work.pending, due_at=event.at)
+        if self.failure and self.status is SagaStatus.RUNNING and self._past_pivot(event.at):
+            self.failure = None  # there is only the way forward
+
+    def _on_skipped(self, event: SagaEvent) -> None:
+        work = self._settle(event)
+        if event.action is Action.UNDO:
+            work.undone = True
+            return
+        work.done, work.maybe_done, work.output = True, False, event.output
+        if self._failed_by(event):
+            self.failure = None
+        self._on_resumed(event)
+        self._close(work.step)
+
+    def _on_turned_back(self, event: SagaEvent) -> None:
+        """A person has it undone: a call that went out and was not answered is taken as perhaps done."""
+        assert event.step
+        self._inquiry_waived = self.parked_reason is not None
+        self.parked_reason = None
+        self._open(self._step(event.step))
+        for work in self._pending:
+            assert work.pending
+            if work.pending.action is Action.DO and work.pending.due_at <= event.at:
+                work.maybe_done = True
+            work.pending = work.rendered = None
+        self._pending = []
+        if not self.failure:
+            self.failure = Failure(step=event.step, outcome=OPERATOR, reason=event.reason or OPERATOR)
+
+    def _on_resumed(self, event: SagaEvent) -> None:
+        self.parked_reason = None
+        self.deadline_at = event.due_at or self.deadline_at
+
+    def _on_resolved(self, event: SagaEvent) -> None:
+        assert event.step
+        self._on_turned_back(event)
+        if event.status is SagaStatus.COMPLETED:
+            self.failure = None
+
     def _fail(self, event: SagaEvent) -> None:
         """The first failure is the reason that the saga gives."""
         assert event.step and event.outcome
         reason = event.reason or event.outcome
         if not self.failure:
             self.failure = Failure(step=event.step, item=event.item, outcome=event.outcome, reason=reason)
+
+    def _failed_by(self, event: SagaEvent) -> bool:
+        """Whether the saga failed by the step and item of this event."""
+        return self.failure is not None and (self.failure.step, self.failure.item) == (event.step, event.item)
 
     def _work(self, event: SagaEvent) -> Work:
         assert event.step
@@ -244,6 +305,7 @@ class Progress:
 
 _FOLDS = {
     EventType.ATTEMPT_SCHEDULED: Progress._on_scheduled,  # noqa: SLF001 - the table belongs to the class above
+    EventType.ATTEMPT_POSTPONED: Progress._on_postponed,  # noqa: SLF001
     EventType.ATTEMPT_FAILED: Progress._on_failed,  # noqa: SLF001
     EventType.STEP_SUCCEEDED: Progress._on_succeeded,  # noqa: SLF001
     EventType.DRIVER_REPLACED: Progress._on_replaced,  # noqa: SLF001
@@ -251,4 +313,9 @@ _FOLDS = {
     EventType.DEADLINE_PASSED: Progress._on_deadline,  # noqa: SLF001
     EventType.UNDO_SUCCEEDED: Progress._on_undone,  # noqa: SLF001
     EventType.SAGA_PARKED: Progress._on_parked,  # noqa: SLF001
+    EventType.RETRY_REQUESTED: Progress._on_retried,  # noqa: SLF001
+    EventType.STEP_SKIPPED: Progress._on_skipped,  # noqa: SLF001
+    EventType.COMPENSATION_REQUESTED: Progress._on_turned_back,  # noqa: SLF001
+    EventType.SAGA_RESUMED: Progress._on_resumed,  # noqa: SLF001
+    EventType.SAGA_RESOLVED: Progress._on_resolved,  # noqa: SLF001
 }

@@ -21,7 +21,7 @@ import msgspec
 import psycopg2
 from django.db import OperationalError, connection
 
-from application.ports import Claimed, Definitions, Existing, IdempotentRequest, Lease
+from application.ports import Claimed, Definitions, Existing, IdempotentRequest, Lease, Seen
 from domain.entities import Saga
 from domain.events import Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import LeaseLost, SagaError, SagaNotFound, StoreUnavailable
@@ -81,7 +81,7 @@ class PostgresSagaStore:
             "token": lease.token if lease else None,
             "owner": lease.owner if lease else None,
             "lease_expires_at": lease.expires_at if lease and not saga.resting else None,
-            "wake_at": None if lease or saga.resting else saga.wake_at(),
+            "wake_at": None if lease else saga.wake_at(),
             "deadline_at": origin.deadline_at,
         }
         if lease is None:
@@ -112,6 +112,28 @@ class PostgresSagaStore:
         if not history:
             raise SagaNotFound(f"there is no saga {saga_id}")
         return self._restore(history)
+
+    def look(self, saga_id: UUID) -> Seen:
+        """See `SagaStore`. Its events are read first: a driver who comes between is seen, or fenced by `seq`."""
+        saga = self.load(saga_id)
+        owner, driven_until = self._run("standing", {"id": saga_id})[0]
+        return Seen(saga, owner, driven_until)
+
+    def intervene(self, saga: Saga, events: Sequence[SagaEvent], now: datetime) -> None:
+        """See `SagaStore`. Not repeated after a lost answer: whoever asked looks again, and finds its effect there."""
+        parameters = {
+            **_checkpoint_values(saga, events),
+            "expected_seq": events[0].seq - 1,
+            "wake_at": saga.wake_at(),
+            "now": now,
+        }
+        if not self._run("intervene", parameters)[0][0]:
+            raise LeaseLost(f"saga {saga.id} moved meanwhile")
+
+    def next_due(self) -> datetime | None:
+        """See `SagaStore`."""
+        found: datetime | None = self._run("next_due", {})[0][0]
+        return found
 
     def claim(self, lease: Lease, now: datetime, limit: int) -> list[Claimed]:
         """See `SagaStore`. A saga is read only once it is owned; one that cannot be read here holds up no other."""

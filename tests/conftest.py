@@ -3,9 +3,14 @@
 import os
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from devstack import postgres
 from tests import settings
+
+# The same examples on every run, so that a failure is the change's own; HYPOTHESIS_PROFILE=default draws new ones.
+hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="session")

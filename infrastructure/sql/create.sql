@@ -1,6 +1,7 @@
 -- A new saga with its first events, in one statement.
 -- A taken id or idempotency key inserts nothing and returns 0: an equal request waits here for the first one's
 -- commit, so of fifty at once one creates the saga and the others see it.
+-- One without a driver wakes a worker.
 -- `sync` is off while only safe reads follow: what a crash of the database then loses had no effect anywhere.
 WITH durability AS MATERIALIZED (
     SELECT set_config('synchronous_commit', %(sync)s::text, true)
@@ -29,5 +30,7 @@ WITH durability AS MATERIALIZED (
         action saga_action, attempt int, outcome text, reason text, output jsonb, due_at timestamptz, service text,
         http_method text, http_status int, duration float8, actor text
     )
+), told AS MATERIALIZED (
+    SELECT pg_notify('saga_due', '') FROM saga WHERE %(token)s::uuid IS NULL AND %(wake_at)s::timestamptz IS NOT NULL
 )
-SELECT count(*) FROM saga
+SELECT (SELECT count(*) FROM saga), (SELECT count(*) FROM told)

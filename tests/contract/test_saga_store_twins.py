@@ -111,9 +111,7 @@ class Play:
         self.drivers += [Driver(one.saga, lease, []) for one in claimed]
 
 
-@settings(
-    max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=SCRIPTS)
 def test_whatever_is_asked_of_them_they_answer_the_same(postgres_store, script):
     with connection.cursor() as cursor:

@@ -4,14 +4,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
+import pytest
+
 from domain.calls import Task
 from domain.definition import Request, SagaDefinition, Step
 from domain.entities import Saga
 from domain.events import EventType, SagaEvent
+from domain.exceptions import NotAllowed
+from domain.operations import By
 from domain.outcomes import Outcome, Succeeded
 from domain.progress import Origin
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+ANNA = By(actor="anna", reason="ticket 7")
 SAGA_ID = UUID("01890000-0000-7000-8000-000000000001")
 
 
@@ -78,6 +83,20 @@ class Dialogue:
     def expire(self) -> Self:
         self.events += self.saga.expire(self.now)
         return self
+
+    def act(self, verb: str, *given: Any, **options: Any) -> Self:
+        """A person does something: `retry`, `skip`, ..., on the saga as it is stored."""
+        self.saga = Saga.restore(self.saga.definition, self.saga.origin, self.events)
+        self.events += getattr(self.saga, verb)(ANNA, self.now, *given, **options)
+        return self
+
+    def refused(self, verb: str, *given: Any, **options: Any) -> str:
+        """The same, refused: why. Nothing has changed."""
+        seq = self.saga.seq
+        with pytest.raises(NotAllowed) as caught:
+            self.act(verb, *given, **options)
+        assert self.saga.seq == seq
+        return str(caught.value)
 
     def take_over(self) -> Self:
         """The driver vanishes, and another goes on from what is stored."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from application.ports import Claimed, Existing, IdempotentRequest, Lease
+from application.ports import Claimed, Existing, IdempotentRequest, Lease, Seen
 from domain.definition import SagaDefinition
 from domain.entities import Saga
 from domain.events import SagaEvent
@@ -20,6 +20,7 @@ class Row:
     events: list[SagaEvent]
     request: IdempotentRequest | None
     token: UUID | None
+    owner: str | None
     lease_expires_at: datetime | None
     wake_at: datetime | None
 
@@ -49,8 +50,9 @@ class MemorySagaStore:
             events=list(events),
             request=request,
             token=lease.token if lease else None,
+            owner=lease.owner if lease else None,
             lease_expires_at=lease.expires_at if lease and not saga.resting else None,
-            wake_at=None if lease or saga.resting else saga.wake_at(),
+            wake_at=None if lease else saga.wake_at(),
         )
         return None
 
@@ -76,11 +78,26 @@ class MemorySagaStore:
             raise SagaNotFound(f"there is no saga {saga_id}")
         return self.rows[saga_id].saga()
 
+    def look(self, saga_id: UUID) -> Seen:
+        saga = self.load(saga_id)
+        return Seen(saga, self.rows[saga_id].owner, self.rows[saga_id].lease_expires_at)
+
+    def intervene(self, saga: Saga, events: Sequence[SagaEvent], now: datetime) -> None:
+        row = self.rows[saga.id]
+        if len(row.events) != events[0].seq - 1 or (row.lease_expires_at and row.lease_expires_at > now):
+            raise LeaseLost
+        row.events += events
+        row.token = row.owner = row.lease_expires_at = None
+        row.wake_at = saga.wake_at()
+
+    def next_due(self) -> datetime | None:
+        return min((row.due_at for row in self.rows.values() if row.due_at), default=None)
+
     def claim(self, lease: Lease, now: datetime, limit: int) -> list[Claimed]:
         due = [row for row in self.rows.values() if row.due_at and row.due_at <= now]
         due.sort(key=lambda row: (row.due_at, row.origin.id))
         claimed = []
         for row in due[:limit]:
             claimed.append(Claimed(row.saga(), abandoned=row.lease_expires_at is not None))
-            row.token, row.lease_expires_at, row.wake_at = lease.token, lease.expires_at, None
+            row.token, row.owner, row.lease_expires_at, row.wake_at = lease.token, lease.owner, lease.expires_at, None
         return claimed

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from domain.calls import Task
 from domain.definition import Request, RetryPolicy, SagaDefinition, Step
 from domain.entities import Saga
-from domain.events import NEXT, Action, SagaEvent, SagaStatus
+from domain.events import NEXT, Action, EventType, SagaEvent, SagaStatus
+from domain.exceptions import NotAllowed
 from domain.outcomes import Outcome, Rejected, Succeeded, Unavailable, Unknown
-from tests.support.dialogue import START, origin, step, workflow
+from tests.support.dialogue import ANNA, START, origin, step, workflow
 
 CALLS_BOUND = 600
 RETRY = RetryPolicy(max_retries=2, base=0.5, cap=2)
@@ -92,6 +93,10 @@ def definitions(draw: st.DrawFn) -> SagaDefinition:
 
 
 FATES = st.sampled_from(["done"] * 6 + ["lost", "late", "busy", "refused"])
+ACTS = ("retry", "skip", "compensate", "pause", "resume", "resolve")
+OPERATED = st.lists(
+    st.tuples(FATES, st.integers(0, 5), st.sampled_from(["go", "go", "go", "die", "wait", *ACTS])), max_size=40
+)
 MOVES = st.lists(st.tuples(FATES, st.integers(0, 5), st.sampled_from(["go", "go", "go", "crash", "die", "wait"])))
 
 
@@ -108,7 +113,9 @@ class Run:
             self.step("done", 0, "go")
 
     def step(self, fate: str, which: int, mishap: str) -> None:
-        if self.saga.resting:
+        if mishap in ACTS:
+            self.act(which, mishap)
+        if mishap in ACTS or self.saga.resting:
             return
         self.calls += 1
         assert self.calls < CALLS_BOUND, "the saga spins"
@@ -127,6 +134,26 @@ class Run:
             self.replace_driver()
             return
         self.store(self.saga.record(outcome, self.now, of=task))
+
+    def act(self, which: int, verb: str) -> None:
+        """A person does something, which may be refused, to the saga as it is stored; its driver may have vanished."""
+        if which % 2 and not self.saga.resting:
+            self.replace_driver()
+        place: tuple[Any, ...] = ()
+        if verb == "skip":
+            works = [work for step_works in self.saga._works.values() for work in step_works]
+            work = works[which % len(works)] if works else None
+            place = (work.step.name, work.item, {"id": "by hand"}) if work else ("a",)
+        if verb == "resolve":
+            place = (("completed", "compensated")[which % 2],)
+        before = vars_of(self.saga)
+        try:
+            self.store(getattr(self.saga, verb)(ANNA, self.now, *place))
+        except NotAllowed:
+            assert vars_of(self.saga) == before
+        else:
+            assert getattr(self.saga, verb)(ANNA, self.now, *place) == [] or verb in {"retry", "skip"}
+            self.saga = self.replayed()
 
     def due(self) -> list[Task]:
         due_at = self.saga.wake_at()
@@ -161,7 +188,7 @@ def vars_of(saga: Saga) -> dict[str, Any]:
     return {**known, "works": works, "pending": pending}
 
 
-@settings(max_examples=1500, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(definition=definitions(), items=st.integers(0, 3), moves=MOVES)
 def test_any_schedule_ends_done_undone_or_parked(definition, items, moves):
     run = Run(definition, items, moves)
@@ -180,6 +207,30 @@ def test_any_schedule_ends_done_undone_or_parked(definition, items, moves):
         assert saga.parked_reason
     _check_history(saga, run.stored)
     _check_undo_order(definition, participants.undone)
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(definition=definitions(), items=st.integers(0, 3), moves=OPERATED)
+def test_whatever_people_do_nothing_is_owed_unseen(definition, items, moves):
+    run = Run(definition, items, moves)
+    saga, by_hand = run.saga, [event for event in run.stored if event.type in BY_HAND]
+    left = {key for key in run.participants.effects if _step_of(key) not in _pivots(definition)}
+    undoable = {step.name for step in definition.steps if step.undoable}
+    if not by_hand and saga.status is SagaStatus.COMPLETED:
+        assert not run.participants.undone
+    if not by_hand and saga.status in {SagaStatus.COMPENSATED, SagaStatus.FAILED}:
+        assert not {key for key in left if _step_of(key) in undoable}
+        assert not any(_step_of(key) in _pivots(definition) for key in run.participants.effects)
+    if saga.status is SagaStatus.PAUSED:
+        assert run.stored[-1].actor
+    assert (saga.parked_reason is not None) == (saga.status is SagaStatus.STUCK)
+    assert (saga.failure is not None) or saga.status in {SagaStatus.COMPLETED, SagaStatus.PAUSED}
+    for event in run.stored:
+        assert event.state in definition.states_by_status()[event.status]
+
+
+BY_HAND = {EventType.STEP_SKIPPED, EventType.SAGA_RESOLVED}
+"""After these the participants' ledgers are the person's business."""
 
 
 def _check_history(saga: Saga, events: list[SagaEvent]) -> None:

@@ -1,0 +1,340 @@
+"""What follows from what is known of a saga: which calls come next, when to turn back, what to undo, when to park.
+
+Every decision is an event, applied to the saga at once; nothing else changes it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zlib import crc32
+
+from domain.calls import Attempt, Task, Work, render_request
+from domain.definition import Request, RetryPolicy, SagaDefinition, Step
+from domain.events import Action, EventType, SagaEvent, SagaStatus
+from domain.exceptions import OutcomeUnexpected, TemplateError
+from domain.judgement import judge, judge_inquiry
+from domain.outcomes import CallFacts, Outcome, Rejected, Succeeded, Unavailable, Unknown
+from domain.progress import DEADLINE, OPERATOR, Failure, Origin, Progress
+
+
+@dataclass(slots=True)
+class Answer:
+    """A call and how it ended."""
+
+    work: Work
+    attempt: Attempt
+    outcome: Outcome
+    facts: CallFacts | None = None
+
+
+class Deciding(Progress):
+    """The rules of a saga. Its public face is `Saga`."""
+
+    def __init__(self, definition: SagaDefinition, origin: Origin) -> None:
+        super().__init__(definition, origin)
+        self._fresh: list[SagaEvent] = []
+
+    # --- deciding -----------------------------------------------------------------------------------------------
+
+    def _continue(self, now: datetime) -> None:
+        """Whatever follows from what is known: schedule, turn back, undo, end."""
+        if self.status is SagaStatus.RUNNING and not self.failure:
+            self._go_forward(now)
+        if self.status is SagaStatus.RUNNING and self.failure and not self._pending:
+            self._turn_back(now)
+        if self.status is SagaStatus.COMPENSATING and not self._pending:
+            self._undo_next(now)
+
+    def _go_forward(self, now: datetime) -> None:
+        while self._position < len(self.definition.steps):
+            step = self.definition.steps[self._position]
+            self._enter(step, now)
+            if self.failure:
+                return
+            if self._works[step.name]:
+                if self._overdue(now):
+                    self._stop_forward(now)
+                else:
+                    self._schedule_items(step, now)
+                return
+            self._emit_empty(step, now)
+        self._emit(EventType.SAGA_COMPLETED, now, SagaStatus.COMPLETED, self.definition.completed_state)
+
+    def _stop_forward(self, now: datetime) -> None:
+        """After the deadline nothing new begins; what is under way is waited for."""
+        if not self._pending:
+            self._emit_deadline(now)
+
+    def _enter(self, step: Step, now: datetime) -> None:
+        """Find the step's items; a list that cannot be had fails the step before any call."""
+        error = self._open(step)
+        if error:
+            self._fail_unsent(self._works[step.name][0], Action.DO, now, str(error))
+
+    def _schedule_items(self, step: Step, now: datetime) -> None:
+        for work in self._works[step.name]:
+            if len(self._pending) >= step.concurrency or self.failure:
+                return
+            if not work.done and work.pending is None:
+                self._schedule(work, Action.DO, now)
+
+    def _turn_back(self, now: datetime) -> None:
+        """A step has failed for good: find out what is unknown, then undo, or park where there is no way back."""
+        assert self.failure is not None
+        step = self._step(self.failure.step)
+        unknown = [work for work in self._works.get(step.name, []) if work.maybe_done]
+        if step.inquiry and unknown and not self._inquiry_waived:
+            for work in unknown:
+                self._schedule(work, Action.INQUIRE, now)
+            return
+        if self._past_pivot(now):
+            self._park(now, f"{step.name} failed after the point of no return: {self.failure.reason}")
+            return
+        self._emit_step_failed(step, self.failure, now)
+        if self.definition.passes_compensation(step):
+            self._emit(EventType.COMPENSATION_STARTED, now, SagaStatus.COMPENSATING, self.definition.compensating_state)
+        else:
+            self._emit(EventType.SAGA_FAILED, now, SagaStatus.FAILED, self.definition.failed_state)
+
+    def _undo_next(self, now: datetime) -> None:
+        """Undo the last effect that is left; an undo given up holds up the earlier steps, not its own siblings."""
+        while not self._pending:
+            debts = [work for work in self._all_work_reversed() if work.owes_undo]
+            if not debts:
+                self._emit_undone(now)
+                return
+            due = [work for work in debts if work.step is debts[0].step and not work.undo_given_up]
+            if not due:
+                self._park(
+                    now, f"the undo of {debts[0].step.name} was given up; it and what came before are still owed"
+                )
+                return
+            self._schedule(due[0], Action.UNDO, now)
+
+    def _emit_undone(self, now: datetime) -> None:
+        if any(work.undone for work in self._all_work_reversed()):
+            self._emit(EventType.SAGA_COMPENSATED, now, SagaStatus.COMPENSATED, self.definition.compensated_state)
+        else:
+            self._emit(EventType.SAGA_FAILED, now, SagaStatus.FAILED, self.definition.failed_state)
+
+    # --- taking answers in --------------------------------------------------------------------------------------
+
+    def _record_do(self, answer: Answer, now: datetime) -> None:
+        answer.outcome = judge(answer.work.step, self._scope(answer.work), answer.outcome)
+        if isinstance(answer.outcome, Succeeded):
+            self._emit_answer(
+                EventType.STEP_SUCCEEDED,
+                answer,
+                now,
+                output=answer.outcome.output,
+                state=self._state_after(answer.work),
+            )
+            return
+        retry_at = None
+        if not self.failure:
+            retry_at = self._retry_at(answer.work.step.retry, answer, now, self._patience(answer, now))
+        self._emit_failed(answer, now, retry_at)
+
+    def _record_undo(self, answer: Answer, now: datetime) -> None:
+        if isinstance(answer.outcome, Succeeded):
+            self._emit_answer(EventType.UNDO_SUCCEEDED, answer, now)
+        else:
+            self._emit_failed(answer, now, self._retry_at(answer.work.step.undo_retry, answer, now, None))
+
+    def _record_inquiry(self, answer: Answer, now: datetime) -> None:
+        answer.outcome = judge_inquiry(answer.work.step, self._scope(answer.work), answer.outcome)
+        if isinstance(answer.outcome, Succeeded):
+            self._emit_answer(
+                EventType.INQUIRY_ANSWERED,
+                answer,
+                now,
+                outcome="done",
+                output=answer.outcome.output,
+                state=self._state_after(answer.work),
+            )
+        elif isinstance(answer.outcome, Rejected):
+            self._emit_answer(EventType.INQUIRY_ANSWERED, answer, now, outcome="not_done", reason=answer.outcome.reason)
+        else:
+            retry_at = self._retry_at(answer.work.step.undo_retry, answer, now, None)
+            self._emit_failed(answer, now, retry_at)
+            if retry_at is None:
+                self._park(now, f"{answer.work.step.name} may have been done, and the inquiry was not answered")
+
+    def _retry_at(self, policy: RetryPolicy, answer: Answer, now: datetime, until: datetime | None) -> datetime | None:
+        """When to try again; None when the refusal is certain, the budget is used up, or `until` would be reached."""
+        budget = self.origin.max_retries if policy.max_retries is None else policy.max_retries
+        if isinstance(answer.outcome, Rejected) or answer.attempt.number > budget:
+            return None
+        draw = crc32(f"{self._key(answer.work, answer.attempt.action)}#{answer.attempt.number}".encode()) / 2**32
+        wait = draw * policy.ceiling(answer.attempt.number)
+        if isinstance(answer.outcome, Unavailable) and answer.outcome.retry_after:
+            wait = max(wait, answer.outcome.retry_after)
+        due_at = now + timedelta(seconds=wait)
+        return None if until is not None and due_at >= until else due_at
+
+    # --- facts --------------------------------------------------------------------------------------------------
+
+    def _overdue(self, now: datetime) -> bool:
+        return now >= self.deadline_at and not self._past_pivot(now)
+
+    def _patience(self, answer: Answer, now: datetime) -> datetime | None:
+        """Until when a do may be repeated: the deadline, but none once there may be no way back."""
+        perhaps_done = answer.work.step.pivot and isinstance(answer.outcome, Unknown)
+        return None if perhaps_done or self._past_pivot(now, answered=answer.work) else self.deadline_at
+
+    def _state_after(self, work: Work) -> str | None:
+        """The step's done state when this is the last of its items to succeed; None leaves the state as it is."""
+        if self.failure and self.failure.outcome in {DEADLINE, OPERATOR}:
+            return None  # it is known to be done only to be undone
+        others = (other for other in self._works[work.step.name] if other is not work)
+        return work.step.done_state if all(other.done for other in others) else None
+
+    def _awaited(self, of: Task | None) -> tuple[Work, Attempt]:
+        if self.resting:
+            raise OutcomeUnexpected
+        if of is None:
+            found = self._pending if len(self._pending) == 1 else []
+        else:
+            place = (of.step, of.item, of.attempt)
+            found = [work for work in self._pending if (work.step.name, work.item, work.pending) == place]
+        if not found or found[0].pending is None:
+            raise OutcomeUnexpected
+        return found[0], found[0].pending
+
+    def _task(self, work: Work, attempt: Attempt) -> Task:
+        return Task(
+            saga_id=self.id,
+            correlation_id=self.origin.correlation_id,
+            workflow=self.definition.name,
+            deadline=self.deadline_at,
+            step=work.step.name,
+            item=work.item,
+            attempt=attempt,
+            key=self._key(work, attempt.action),
+            **self._request(work, attempt.action),
+        )
+
+    def _later(self) -> Iterator[tuple[Step, Request]]:
+        """The calls after those that wait for an answer, if that is the one hoped for."""
+        if self.failure:
+            for work in self._all_work_reversed():
+                if work.owes_undo and work.step.compensation:
+                    yield work.step, work.step.compensation
+            return
+        for step in self.definition.steps[self._position :]:
+            works = self._works.get(step.name)
+            for _ in [work for work in works if not work.done and not work.pending] if works else [None]:
+                yield step, step.action
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def _schedule(self, work: Work, action: Action, now: datetime) -> None:
+        """Make the first attempt of a call due; a call that cannot be written down fails without going out."""
+        try:
+            self._request(work, action)
+        except TemplateError as error:
+            self._fail_unsent(work, action, now, str(error))
+            return
+        self._emit_scheduled(work, Attempt(action=action, number=1, due_at=now), now)
+
+    def _request(self, work: Work, action: Action) -> dict[str, Any]:
+        if work.rendered is None:
+            work.rendered = render_request(work.request(action), self._scope(work))
+        return work.rendered
+
+    def _fail_unsent(self, work: Work, action: Action, now: datetime, reason: str) -> None:
+        unsent = Attempt(action=action, number=1, due_at=now)
+        self._emit_failed(Answer(work, unsent, Rejected(f"the call cannot be made: {reason}")), now, None)
+
+    def _park(self, now: datetime, reason: str) -> None:
+        self._emit(EventType.SAGA_PARKED, now, SagaStatus.STUCK, reason=reason)
+
+    def _emit_scheduled(self, work: Work, attempt: Attempt, now: datetime) -> None:
+        self._emit(
+            EventType.ATTEMPT_SCHEDULED,
+            now,
+            state=work.step.running_state if attempt.action is Action.DO else None,
+            step=work.step.name,
+            item=work.item,
+            action=attempt.action,
+            attempt=attempt.number,
+            due_at=attempt.due_at,
+        )
+
+    def _emit_postponed(self, work: Work, attempt: Attempt, until: datetime, reason: str, now: datetime) -> None:
+        self._emit(
+            EventType.ATTEMPT_POSTPONED,
+            now,
+            step=work.step.name,
+            item=work.item,
+            action=attempt.action,
+            attempt=attempt.number,
+            due_at=until,
+            reason=reason,
+            service=work.request(attempt.action).service,
+        )
+
+    def _emit_failed(self, answer: Answer, now: datetime, retry_at: datetime | None) -> None:
+        assert not isinstance(answer.outcome, Succeeded)
+        self._emit_answer(EventType.ATTEMPT_FAILED, answer, now, reason=answer.outcome.reason, due_at=retry_at)
+        if retry_at is not None:
+            again = Attempt(action=answer.attempt.action, number=answer.attempt.number + 1, due_at=retry_at)
+            self._emit_scheduled(answer.work, again, now)
+
+    def _emit_answer(self, kind: EventType, answer: Answer, now: datetime, **values: Any) -> None:
+        facts = answer.facts
+        self._emit(
+            kind,
+            now,
+            step=answer.work.step.name,
+            item=answer.work.item,
+            action=answer.attempt.action,
+            attempt=answer.attempt.number,
+            service=answer.work.request(answer.attempt.action).service,
+            http_method=facts.method if facts else None,
+            http_status=facts.status if facts else None,
+            duration=facts.duration if facts else None,
+            **{"outcome": answer.outcome.kind, **values},
+        )
+
+    def _emit_empty(self, step: Step, now: datetime) -> None:
+        """A foreach step over no items passes through its states with no call."""
+        self._emit(EventType.STEP_SUCCEEDED, now, state=step.running_state, step=step.name, output=[])
+        if step.done_state:
+            self._emit(EventType.STEP_SUCCEEDED, now, state=step.done_state, step=step.name, output=[])
+
+    def _emit_deadline(self, now: datetime) -> None:
+        step = self.definition.steps[self._position]
+        reason = "the saga's deadline passed"
+        self._emit(EventType.DEADLINE_PASSED, now, state=step.running_state, step=step.name, reason=reason)
+
+    def _emit_step_failed(self, step: Step, failure: Failure, now: datetime) -> None:
+        self._emit(
+            EventType.STEP_FAILED,
+            now,
+            state=step.failed_state,
+            step=step.name,
+            item=failure.item,
+            outcome=failure.outcome,
+            reason=failure.reason,
+        )
+
+    def _emit(
+        self, kind: EventType, now: datetime, status: SagaStatus | None = None, state: str | None = None, **facts: Any
+    ) -> None:
+        event = SagaEvent(
+            seq=self.seq + 1,
+            type=kind,
+            at=now,
+            status=status or self.status,
+            state=state or self.state,
+            previous_state=self.state if self.seq else None,
+            **facts,
+        )
+        self.apply(event)
+        self._fresh.append(event)
+
+    def _take(self) -> list[SagaEvent]:
+        fresh, self._fresh = self._fresh, []
+        return fresh

@@ -1,0 +1,221 @@
+"""What a person may do to a saga, when, and what follows: retry, skip, compensate, pause, resume, resolve.
+
+Each is an event with the actor and the reason. Done again while its effect stands, it changes nothing and gives no
+event; what the saga's status does not allow is refused with NotAllowed, which says what would help.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from domain.calls import Work
+from domain.decisions import Deciding
+from domain.events import FINISHED, HELD, Action, EventType, SagaEvent, SagaStatus
+from domain.exceptions import NotAllowed
+
+MOVING = frozenset({SagaStatus.RUNNING, SagaStatus.COMPENSATING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class By:
+    """Who acts, and why."""
+
+    actor: str
+    reason: str
+
+
+class Operated(Deciding):
+    """The operator's verbs."""
+
+    def retry(self, by: By, now: datetime) -> list[SagaEvent]:
+        """Try again now: what waits is due at once, and what was given up has a full budget again."""
+        if self.status in FINISHED or self.status is SagaStatus.PAUSED:
+            raise NotAllowed(f"A {self.status} saga has nothing to retry.{self._hint()}")
+        if self.status in MOVING and all(work.pending and work.pending.due_at <= now for work in self._pending):
+            return []
+        status = self.held_from if self.status is SagaStatus.STUCK else self.status
+        self._emit_act(EventType.RETRY_REQUESTED, by, now, status, due_at=self._new_deadline(now, status))
+        self._continue(now)
+        return self._take()
+
+    def skip(self, by: By, now: datetime, step: str, item: int | None = None, output: Any = None) -> list[SagaEvent]:
+        """Take the step at which the saga stands as done, or its undo as done: it was settled by hand.
+
+        `item` counts from 0, for a foreach step. `output` is what later steps read as `${steps.<step>}`; refused
+        when it lacks something that they need.
+        """
+        work = self._skippable(step, item)
+        if self._skipped(work):
+            return []
+        if self.status in FINISHED:
+            raise NotAllowed(f"A {self.status} saga has nothing to skip.{self._hint()}")
+        direction = self.held_from if self.status in HELD else self.status
+        if direction is SagaStatus.COMPENSATING:
+            self._skip_undo(work, by, now)
+        else:
+            self._skip_do(work, by, now, output)
+        if not self.resting:
+            self._continue(now)
+        return self._take()
+
+    def compensate(self, by: By, now: datetime) -> list[SagaEvent]:
+        """Turn back and undo what was done, in reverse order; also a completed saga, unless it passed a pivot."""
+        turned_back = {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED, SagaStatus.FAILED}
+        if self.status in turned_back or (self.status is SagaStatus.RUNNING and self.failure):
+            return []
+        if self.held_from is SagaStatus.COMPENSATING and self.status in HELD:
+            raise NotAllowed(f"The saga is undoing already.{self._hint()}")
+        pivot = next((work.step.name for work in self._all_work_reversed() if work.step.pivot and work.done), None)
+        if pivot or self._past_pivot(now):
+            raise NotAllowed(f"The saga is past its point of no return{f' ({pivot})' if pivot else ''}: only forward.")
+        step = self.definition.steps[min(self._position, len(self.definition.steps) - 1)]
+        if self.status is SagaStatus.COMPLETED:
+            if not any(work.owes_undo for work in self._all_work_reversed()):
+                raise NotAllowed("No step of this saga can be undone.")
+            status, state = SagaStatus.COMPENSATING, self.definition.compensating_state
+            self._emit_act(EventType.COMPENSATION_REQUESTED, by, now, status, state=state, step=step.name)
+        else:
+            status, running = SagaStatus.RUNNING, step.running_state
+            self._emit_act(EventType.COMPENSATION_REQUESTED, by, now, status, state=running, step=step.name)
+        self._continue(now)
+        return self._take()
+
+    def pause(self, by: By, now: datetime) -> list[SagaEvent]:
+        """Hold the saga: nothing goes out until it is resumed."""
+        if self.status is SagaStatus.PAUSED:
+            return []
+        if self.resting:
+            raise NotAllowed(f"A {self.status} saga does nothing that could be paused.")
+        self._emit_act(EventType.SAGA_PAUSED, by, now, SagaStatus.PAUSED)
+        return self._take()
+
+    def resume(self, by: By, now: datetime) -> list[SagaEvent]:
+        """Let a paused saga go on where it was; one that goes forward has its full time again."""
+        if self.status is not SagaStatus.PAUSED:
+            acts = [event.type for event in self.history if event.type in _ACTS]
+            if acts and acts[-1] is EventType.SAGA_RESUMED:
+                return []
+            raise NotAllowed(f"The saga is {self.status}, not PAUSED.{self._hint()}")
+        due_at = self._new_deadline(now, self.held_from)
+        self._emit_act(EventType.SAGA_RESUMED, by, now, self.held_from, due_at=due_at)
+        self._continue(now)
+        return self._take()
+
+    def resolve(self, by: By, now: datetime, end: Literal["completed", "compensated"]) -> list[SagaEvent]:
+        """Declare a parked or paused saga settled by hand, one way or the other: nothing goes out any more."""
+        status = SagaStatus(end.upper())
+        if self.status is status and self.history[-1].type is EventType.SAGA_RESOLVED:
+            return []
+        if self.status not in HELD:
+            raise NotAllowed(f"Only a parked or paused saga can be resolved; this one is {self.status}.")
+        whole = self.definition
+        state = whole.completed_state if status is SagaStatus.COMPLETED else whole.compensated_state
+        step = whole.steps[min(self._position, len(whole.steps) - 1)]
+        self._emit_act(EventType.SAGA_RESOLVED, by, now, status, state=state, step=step.name)
+        return self._take()
+
+    # --- one step ----------------------------------------------------------------------------------------------
+
+    def _skippable(self, step: str, item: int | None) -> Work:
+        if step not in self._steps:
+            raise NotAllowed(f"There is no step {step!r}; there is {', '.join(self._steps)}.")
+        works = self._works.get(step, [])
+        if not works:
+            raise NotAllowed(f"The saga has not come to {step} yet; it stands at {self._standing()}.")
+        if item is None and len(works) == 1:
+            return works[0]
+        if item is None or not 0 <= item < len(works):
+            raise NotAllowed(f"{step} has {len(works)} items: say which `item`, from 0.")
+        return works[item]
+
+    def _skipped(self, work: Work) -> bool:
+        """Whether the effect of an earlier skip stands."""
+        action = Action.UNDO if work.undone else Action.DO
+        return (work.undone or (work.done and not self.failure)) and any(
+            (event.type, event.step, event.item, event.action)
+            == (EventType.STEP_SKIPPED, work.step.name, work.item, action)
+            for event in self.history
+        )
+
+    def _skip_do(self, work: Work, by: By, now: datetime, output: Any) -> None:
+        at_hand = work.pending is not None or work.step.name == (self.failure.step if self.failure else None)
+        if work.done or not at_hand:
+            raise NotAllowed(f"{_place(work)} is not what the saga waits for; it stands at {self._standing()}.")
+        self._check_output(work, output)
+        status = SagaStatus.PAUSED if self.status is SagaStatus.PAUSED else SagaStatus.RUNNING
+        self._emit_act(
+            EventType.STEP_SKIPPED,
+            by,
+            now,
+            status,
+            state=self._state_after(work),
+            step=work.step.name,
+            item=work.item,
+            action=Action.DO,
+            output=output,
+            due_at=self._new_deadline(now, status),
+        )
+
+    def _skip_undo(self, work: Work, by: By, now: datetime) -> None:
+        if not work.owes_undo:
+            raise NotAllowed(f"{_place(work)} owes no undo; {self._debts()}.")
+        status = SagaStatus.PAUSED if self.status is SagaStatus.PAUSED else SagaStatus.COMPENSATING
+        self._emit_act(EventType.STEP_SKIPPED, by, now, status, step=work.step.name, item=work.item, action=Action.UNDO)
+
+    def _check_output(self, work: Work, output: Any) -> None:
+        """A later call that cannot be written down would fail the saga: better to say so now."""
+        for path in sorted(self.definition.needed_from(work.step)):
+            value = output
+            for name in path:
+                value = value.get(name) if isinstance(value, Mapping) else None
+            if value is None:
+                wanted = ".".join(path) or "it"
+                raise NotAllowed(
+                    f"Later calls need {wanted} of {work.step.name}: give it in `output`, as the step's own output "
+                    "would have it."
+                )
+
+    # --- words ---------------------------------------------------------------------------------------------------
+
+    def _standing(self) -> str:
+        if self._pending:
+            return ", ".join(_place(work) for work in self._pending)
+        return self.failure.step if self.failure else "no step"
+
+    def _debts(self) -> str:
+        debts = [_place(work) for work in self._all_work_reversed() if work.owes_undo]
+        return f"owed are {', '.join(debts)}" if debts else "nothing is owed"
+
+    def _hint(self) -> str:
+        hints = {
+            SagaStatus.PAUSED: " Resume it first.",
+            SagaStatus.STUCK: " Retry it, skip the step, or resolve it.",
+            SagaStatus.COMPLETED: " It can be compensated.",
+        }
+        return hints.get(self.status, "")
+
+    def _new_deadline(self, now: datetime, status: SagaStatus | None) -> datetime | None:
+        """A person's word to go forward comes with the time that a new saga has."""
+        forward = status is not SagaStatus.COMPENSATING
+        return now + (self.origin.deadline_at - self.origin.started_at) if forward else None
+
+    def _emit_act(self, kind: EventType, by: By, now: datetime, status: SagaStatus | None, **facts: Any) -> None:
+        self._emit(kind, now, status, actor=by.actor, reason=by.reason, **facts)
+
+
+def _place(work: Work) -> str:
+    return work.step.name if work.item is None else f"{work.step.name}[{work.item}]"
+
+
+_ACTS = frozenset(
+    {
+        EventType.RETRY_REQUESTED,
+        EventType.STEP_SKIPPED,
+        EventType.COMPENSATION_REQUESTED,
+        EventType.SAGA_PAUSED,
+        EventType.SAGA_RESUMED,
+        EventType.SAGA_RESOLVED,
+    }
+)
+"""The events of a person's doing."""
