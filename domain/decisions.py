@@ -41,6 +41,8 @@ class Deciding(Progress):
         """Whatever follows from what is known: schedule, turn back, undo, end."""
         if self.status is SagaStatus.RUNNING and not self.failure:
             self._go_forward(now)
+        if self.status is SagaStatus.RUNNING and self.failure:
+            self._stop_repeating(now)
         if self.status is SagaStatus.RUNNING and self.failure and not self._pending:
             self._turn_back(now)
         if self.status is SagaStatus.COMPENSATING and not self._pending:
@@ -79,6 +81,13 @@ class Deciding(Progress):
             if not work.done and work.pending is None:
                 self._schedule(work, Action.DO, now)
 
+    def _stop_repeating(self, now: datetime) -> None:
+        """A step that has failed is not begun again: what would go out later does not, what is under way is awaited."""
+        for work in list(self._pending):
+            attempt = work.pending
+            if attempt and attempt.action is Action.DO and attempt.due_at > now:
+                self._emit_failed(Answer(work, attempt, Unavailable("not repeated: the step has failed")), now, None)
+
     def _turn_back(self, now: datetime) -> None:
         """A step has failed for good: find out what is unknown, then undo, or park where there is no way back."""
         assert self.failure is not None
@@ -87,6 +96,8 @@ class Deciding(Progress):
         if step.inquiry and unknown and not self._inquiry_waived:
             for work in unknown:
                 self._schedule(work, Action.INQUIRE, now)
+            if not self._pending:
+                self._park(now, f"{step.name} may have been done, and the inquiry cannot be made")
             return
         if self._past_pivot(now):
             self._park(now, f"{step.name} failed after the point of no return: {self.failure.reason}")

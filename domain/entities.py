@@ -79,6 +79,11 @@ class Saga(Operated):
         A driver that gave the saga up in order needs no such thing: nothing of it is under way.
         """
         self._emit(EventType.DRIVER_REPLACED, now, actor=actor)
+        if self.status is SagaStatus.RUNNING and self.failure:
+            for work in list(self._pending):
+                if work.pending and work.pending.action is Action.DO:  # a repeat would only be undone
+                    self._emit_failed(Answer(work, work.pending, Unknown("its driver vanished")), now, None)
+            self._continue(now)
         return self._take()
 
     def postpone(self, of: Task, seconds: float, reason: str, now: datetime) -> list[SagaEvent]:

@@ -110,6 +110,8 @@ class Progress:
         fold = _FOLDS.get(event.type)
         if fold:
             fold(self, event)
+        if event.status is not SagaStatus.STUCK:
+            self.parked_reason = None
 
     # --- questions ----------------------------------------------------------------------------------------------
 
@@ -249,7 +251,6 @@ class Progress:
         """A person has it undone: a call that went out and was not answered is taken as perhaps done."""
         assert event.step
         self._inquiry_waived = self.parked_reason is not None
-        self.parked_reason = None
         self._open(self._step(event.step))
         for work in self._pending:
             assert work.pending
@@ -257,11 +258,12 @@ class Progress:
                 work.maybe_done = True
             work.pending = work.rendered = None
         self._pending = []
+        for work in self._all_work_reversed():
+            work.undo_given_up = False
         if not self.failure:
             self.failure = Failure(step=event.step, outcome=OPERATOR, reason=event.reason or OPERATOR)
 
     def _on_resumed(self, event: SagaEvent) -> None:
-        self.parked_reason = None
         self.deadline_at = event.due_at or self.deadline_at
 
     def _on_resolved(self, event: SagaEvent) -> None:

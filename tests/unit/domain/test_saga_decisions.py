@@ -238,3 +238,31 @@ def test_a_call_that_cannot_be_written_down_does_not_go_out():
     action = Request(service="svc", method="POST", path="/a/${input.missing}")
     dialogue = Dialogue(workflow(step("a", action=action))).ends("FAILED", "refused")
     assert "null inside a text" in dialogue.saga.failure.reason
+
+
+class TestAFailedStep:
+    """With items under way side by side, the failure of one ends the others' attempts."""
+
+    def test_does_not_repeat_what_waits_for_its_next_attempt(self):
+        definition = workflow(step("a", foreach="${input.items}", concurrency=2))
+        dialogue = Dialogue(definition, {"items": [0, 1]}).given(Unavailable("busy", retry_after=20), at=0)
+        dialogue.events += dialogue.saga.record(Rejected("no"), dialogue.now, of=dialogue.saga.next_tasks(START)[0])
+        dialogue.ends("FAILED", "refused")
+
+    def test_can_still_turn_back_before_its_pivot(self):
+        definition = workflow(step("a"), step("b", pivot=True, foreach="${input.items}", concurrency=2))
+        dialogue = Dialogue(definition, {"items": [0, 1]}).ok().given(Unavailable("busy", retry_after=20), at=0)
+        dialogue.events += dialogue.saga.record(Rejected("no"), dialogue.now, of=dialogue.saga.next_tasks(START)[0])
+        dialogue.expect(UNDO_A).ok().ends("COMPENSATED", "undone")
+
+    def test_undoes_what_may_have_been_done_without_doing_it_again(self):
+        definition = workflow(step("a", foreach="${input.items}", concurrency=2))
+        dialogue = Dialogue(definition, {"items": [0, 1]}).given(Rejected("no"), at=1).expect(A).take_over()
+        dialogue.expect(UNDO_A).ok().ends("COMPENSATED", "undone")
+
+
+def test_an_inquiry_that_cannot_be_written_down_parks_the_saga():
+    asking = Request(service="svc", method="GET", path="/a/${input.ref}")
+    definition = workflow(step("a", inquiry=asking, retry=NEVER))
+    dialogue = Dialogue(definition).given(Unknown("timeout")).ends("STUCK", "begun")
+    assert "the inquiry cannot be made" in dialogue.saga.parked_reason
