@@ -50,8 +50,7 @@ class Operated(Deciding):
             return []
         if self.status in FINISHED:
             raise NotAllowed(f"A {self.status} saga has nothing to skip.{self._hint()}")
-        direction = self.held_from if self.status in HELD else self.status
-        if direction is SagaStatus.COMPENSATING:
+        if self._direction() is SagaStatus.COMPENSATING:
             self._skip_undo(work, by, now)
         else:
             self._skip_do(work, by, now, output)
@@ -64,7 +63,7 @@ class Operated(Deciding):
         turned_back = {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED, SagaStatus.FAILED}
         if self.status in turned_back or (self.status is SagaStatus.RUNNING and self.failure):
             return []
-        if self.held_from is SagaStatus.COMPENSATING and self.status in HELD:
+        if self._direction() is SagaStatus.COMPENSATING:
             raise NotAllowed(f"The saga is undoing already.{self._hint()}")
         pivot = next((work.step.name for work in self._all_work_reversed() if work.step.pivot and work.done), None)
         if pivot or self._past_pivot(now):
@@ -131,12 +130,19 @@ class Operated(Deciding):
 
     def _skipped(self, work: Work) -> bool:
         """Whether the effect of an earlier skip stands."""
-        action = Action.UNDO if work.undone else Action.DO
-        return (work.undone or (work.done and not self.failure)) and any(
-            (event.type, event.step, event.item, event.action)
-            == (EventType.STEP_SKIPPED, work.step.name, work.item, action)
+        skipped = {
+            event.action
             for event in self.history
-        )
+            if event.type is EventType.STEP_SKIPPED and (event.step, event.item) == (work.step.name, work.item)
+        }
+        backward = {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED, SagaStatus.FAILED}
+        if self._direction() in backward:
+            return work.undone and Action.UNDO in skipped
+        return work.done and Action.DO in skipped
+
+    def _direction(self) -> SagaStatus | None:
+        """RUNNING or COMPENSATING, also while the saga is held."""
+        return self.held_from if self.status in HELD else self.status
 
     def _skip_do(self, work: Work, by: By, now: datetime, output: Any) -> None:
         at_hand = work.pending is not None or work.step.name == (self.failure.step if self.failure else None)
