@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from domain.definition import Request, Step
+from domain.definition import Request, RetryPolicy, Step
 from domain.events import Action
 from domain.templates import Scope, render, render_path
 
@@ -65,6 +65,15 @@ class Work:
     def owes_undo(self) -> bool:
         """Whether it has or may have an effect that was not yet taken back."""
         return self.step.undoable and (self.done or self.maybe_done) and not self.undone
+
+    @property
+    def place(self) -> str:
+        """`step`, or `step[item]`."""
+        return self.step.name if self.item is None else f"{self.step.name}[{self.item}]"
+
+    def policy(self, action: Action) -> RetryPolicy:
+        """How often and how soon this action's call is repeated."""
+        return self.step.retry if action is Action.DO else self.step.undo_retry
 
     def request(self, action: Action) -> Request:
         """The template of the call that this action makes."""

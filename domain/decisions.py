@@ -10,7 +10,7 @@ from typing import Any
 from zlib import crc32
 
 from domain.calls import Attempt, Task, Work, render_request
-from domain.definition import Request, RetryPolicy, SagaDefinition, Step
+from domain.definition import Request, SagaDefinition, Step
 from domain.events import Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import OutcomeUnexpected, TemplateError
 from domain.judgement import judge, judge_inquiry
@@ -144,14 +144,14 @@ class Deciding(Progress):
             return
         retry_at = None
         if not self.failure:
-            retry_at = self._retry_at(answer.work.step.retry, answer, now, self._patience(answer, now))
+            retry_at = self._retry_at(answer, now, self._patience(answer, now))
         self._emit_failed(answer, now, retry_at)
 
     def _record_undo(self, answer: Answer, now: datetime) -> None:
         if isinstance(answer.outcome, Succeeded):
             self._emit_answer(EventType.UNDO_SUCCEEDED, answer, now)
         else:
-            self._emit_failed(answer, now, self._retry_at(answer.work.step.undo_retry, answer, now, None))
+            self._emit_failed(answer, now, self._retry_at(answer, now, None))
 
     def _record_inquiry(self, answer: Answer, now: datetime) -> None:
         answer.outcome = judge_inquiry(answer.work.step, self._scope(answer.work), answer.outcome)
@@ -167,18 +167,18 @@ class Deciding(Progress):
         elif isinstance(answer.outcome, Rejected):
             self._emit_answer(EventType.INQUIRY_ANSWERED, answer, now, outcome="not_done", reason=answer.outcome.reason)
         else:
-            retry_at = self._retry_at(answer.work.step.undo_retry, answer, now, None)
+            retry_at = self._retry_at(answer, now, None)
             self._emit_failed(answer, now, retry_at)
             if retry_at is None:
                 self._park(now, f"{answer.work.step.name} may have been done, and the inquiry was not answered")
 
-    def _retry_at(self, policy: RetryPolicy, answer: Answer, now: datetime, until: datetime | None) -> datetime | None:
+    def _retry_at(self, answer: Answer, now: datetime, until: datetime | None) -> datetime | None:
         """When to try again; None when the refusal is certain, the budget is used up, or `until` would be reached."""
-        budget = self.origin.max_retries if policy.max_retries is None else policy.max_retries
-        if isinstance(answer.outcome, Rejected) or answer.attempt.number > budget:
+        action, number = answer.attempt.action, answer.attempt.number
+        if isinstance(answer.outcome, Rejected) or number > self._retries(answer.work, action):
             return None
-        draw = crc32(f"{self._key(answer.work, answer.attempt.action)}#{answer.attempt.number}".encode()) / 2**32
-        wait = draw * policy.ceiling(answer.attempt.number)
+        draw = crc32(f"{self._key(answer.work, action)}#{number}".encode()) / 2**32
+        wait = draw * answer.work.policy(action).ceiling(number)
         if isinstance(answer.outcome, Unavailable) and answer.outcome.retry_after:
             wait = max(wait, answer.outcome.retry_after)
         due_at = now + timedelta(seconds=wait)

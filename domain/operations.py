@@ -147,7 +147,7 @@ class Operated(Deciding):
     def _skip_do(self, work: Work, by: By, now: datetime, output: Any) -> None:
         at_hand = work.pending is not None or work.step.name == (self.failure.step if self.failure else None)
         if work.done or not at_hand:
-            raise NotAllowed(f"{_place(work)} is not what the saga waits for; it stands at {self._standing()}.")
+            raise NotAllowed(f"{work.place} is not what the saga waits for; it stands at {self._standing()}.")
         self._check_output(work, output)
         status = SagaStatus.PAUSED if self.status is SagaStatus.PAUSED else SagaStatus.RUNNING
         self._emit_act(
@@ -165,7 +165,7 @@ class Operated(Deciding):
 
     def _skip_undo(self, work: Work, by: By, now: datetime) -> None:
         if not work.owes_undo:
-            raise NotAllowed(f"{_place(work)} owes no undo; {self._debts()}.")
+            raise NotAllowed(f"{work.place} owes no undo; {self._owed()}.")
         status = SagaStatus.PAUSED if self.status is SagaStatus.PAUSED else SagaStatus.COMPENSATING
         self._emit_act(EventType.STEP_SKIPPED, by, now, status, step=work.step.name, item=work.item, action=Action.UNDO)
 
@@ -186,12 +186,11 @@ class Operated(Deciding):
 
     def _standing(self) -> str:
         if self._pending:
-            return ", ".join(_place(work) for work in self._pending)
+            return ", ".join(work.place for work in self._pending)
         return self.failure.step if self.failure else "no step"
 
-    def _debts(self) -> str:
-        debts = [_place(work) for work in self._all_work_reversed() if work.owes_undo]
-        return f"owed are {', '.join(debts)}" if debts else "nothing is owed"
+    def _owed(self) -> str:
+        return f"owed are {', '.join(self.debts())}" if self.debts() else "nothing is owed"
 
     def _hint(self) -> str:
         hints = {
@@ -208,10 +207,6 @@ class Operated(Deciding):
 
     def _emit_act(self, kind: EventType, by: By, now: datetime, status: SagaStatus | None, **facts: Any) -> None:
         self._emit(kind, now, status, actor=by.actor, reason=by.reason, **facts)
-
-
-def _place(work: Work) -> str:
-    return work.step.name if work.item is None else f"{work.step.name}[{work.item}]"
 
 
 _ACTS = frozenset(

@@ -43,6 +43,24 @@ class Failure:
     item: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A call that is due, or will be: attempt `attempt` of at most `budget`."""
+
+    step: str
+    item: int | None
+    action: Action
+    service: str
+    attempt: int
+    budget: int
+    due_at: datetime
+
+    @property
+    def place(self) -> str:
+        """`step`, or `step[item]`."""
+        return self.step if self.item is None else f"{self.step}[{self.item}]"
+
+
 class Progress:
     """What the events of one saga say."""
 
@@ -98,6 +116,26 @@ class Progress:
             return None
         return min((work.pending.due_at for work in self._pending if work.pending), default=None)
 
+    def waiting(self) -> list[Waiting]:
+        """The calls that it waits for, also while it is paused."""
+        return [
+            Waiting(
+                step=work.step.name,
+                item=work.item,
+                action=work.pending.action,
+                service=work.request(work.pending.action).service,
+                attempt=work.pending.number,
+                budget=self._retries(work, work.pending.action) + 1,
+                due_at=work.pending.due_at,
+            )
+            for work in self._pending
+            if work.pending
+        ]
+
+    def debts(self) -> list[str]:
+        """What is to be undone before the saga could end undone, in that order: `step` or `step[item]`."""
+        return [work.place for work in self._all_work_reversed() if work.owes_undo]
+
     def apply(self, event: SagaEvent) -> None:
         """Take one event in. Events come in the order of `seq`, without a gap."""
         assert event.seq == self.seq + 1, f"event {event.seq} cannot follow {self.seq}"
@@ -117,6 +155,10 @@ class Progress:
 
     def _key(self, work: Work, action: Action) -> str:
         return idempotency_key(self._saga_scope["id"], work.step, work.item, action)
+
+    def _retries(self, work: Work, action: Action) -> int:
+        own = work.policy(action).max_retries
+        return self.origin.max_retries if own is None else own
 
     def _scope(self, work: Work) -> Scope:
         """What the templates of this step's calls may read."""

@@ -82,6 +82,58 @@ SAGA = _object(
         "events": TEXT,
     }
 )
+WAITING = _object(
+    {
+        "step": TEXT,
+        "item": _or_null(COUNT),
+        "action": TEXT,
+        "service": TEXT,
+        "attempt": COUNT,
+        "budget": COUNT,
+        "due_at": TIME,
+    }
+)
+SAGA_DETAIL = _object(
+    {
+        **SAGA["properties"],
+        "explanation": {**TEXT, "description": "What it waits for, and why, in words"},
+        "waiting_for": _list(WAITING),
+        "owed": {**_list(TEXT), "description": "What must be undone before it could end undone, in that order"},
+        "driver": _or_null(TEXT),
+        "driven_until": _or_null(TIME),
+    }
+)
+REASON: Schema = {"type": "string", "minLength": 1, "maxLength": 500, "description": "Why; kept in the saga's history"}
+PREVIEW_FLAG: Schema = {"type": "boolean", "description": "Only show what would happen"}
+OPERATION = _object({"reason": REASON, "preview": PREVIEW_FLAG}, optional=("preview",))
+SKIP = _object(
+    {
+        "reason": REASON,
+        "preview": PREVIEW_FLAG,
+        "step": TEXT,
+        "item": {**COUNT, "description": "From 0, for a foreach step"},
+        "output": {**ANY_OBJECT, "description": "What later steps read as this step's output"},
+    },
+    optional=("preview", "item", "output"),
+)
+RESOLVE = _object(
+    {"reason": REASON, "preview": PREVIEW_FLAG, "outcome": {"type": "string", "enum": ["completed", "compensated"]}},
+    optional=("preview",),
+)
+CALL = _object(
+    {
+        "step": TEXT,
+        "item": _or_null(COUNT),
+        "key": _or_null(TEXT),
+        "certain": {"type": "boolean", "description": "false: it depends on answers, and shows its templates"},
+        "service": TEXT,
+        "method": TEXT,
+        "path": TEXT,
+        "query": ANY_OBJECT,
+        "body": {},
+    }
+)
+PREVIEW = _object({"preview": {"type": "boolean"}, "status": STATUS, "state": TEXT, "calls": _list(CALL)})
 EVENT = _object(
     {
         "saga_id": ID,

@@ -150,7 +150,7 @@ saga_list = _route(
         *_PAGE,
     ],
 )
-saga_detail = _route("Show a saga", "sagas", {200: ("The saga", contracts.SAGA), **_NO_SAGA})
+saga_detail = _route("Show a saga", "sagas", {200: ("The saga", contracts.SAGA_DETAIL), **_NO_SAGA})
 _EVENT_FILTERS = [_query("type", "Only this type"), _query("step", "Only this step"), *_PAGE]
 saga_events = _route(
     "Show a saga's history, oldest first",
@@ -171,6 +171,32 @@ definition_detail = _route(
     "definitions",
     {200: ("The definition, its states and transitions", contracts.DEFINITION), 404: _problem("There is none")},
 )
+
+
+def _operation(summary: str, body: Schema = contracts.OPERATION) -> Callable[..., Any]:
+    """A verb: `?preview=true` answers with the calls that would go out."""
+    return _route(
+        summary,
+        "operations",
+        {
+            200: ("The saga; with `preview`, what would happen instead", contracts.SAGA),
+            400: _problem("A field is wrong; nothing was changed"),
+            409: _problem("Its status does not allow it (`not_allowed`), or a driver owns it now (`saga_driven`)"),
+            413: _problem("The body is too large"),
+            415: _problem("The body is not application/json"),
+            **_NO_SAGA,
+        },
+        body=body,
+        parameters=[_query("preview", "`true`: only show what would happen", openapi.TYPE_BOOLEAN)],
+    )
+
+
+retry = _operation("Try again now: what waits, and what was given up")
+skip = _operation("Take the step at which the saga stands, or its undo, as done", contracts.SKIP)
+compensate = _operation("Turn back and undo what was done, also of a completed saga")
+pause = _operation("Hold the saga")
+resume = _operation("Let a paused saga go on")
+resolve = _operation("Declare a parked or paused saga settled by hand", contracts.RESOLVE)
 
 commande_start = _start_route("Start an order", "commandes", contracts.COMMANDE, contracts.COMMANDE_INPUT)
 commande_failure = _start_route("Start an order that is refused for stock", "commandes", contracts.COMMANDE, None)

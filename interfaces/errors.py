@@ -12,6 +12,8 @@ from domain.exceptions import (
     IdempotencyConflict,
     InputInvalid,
     LeaseLost,
+    NotAllowed,
+    SagaDriven,
     SagaError,
     SagaNotFound,
     StoreUnavailable,
@@ -28,6 +30,8 @@ _STATUS: dict[type[SagaError], int] = {
     IdempotencyConflict: 422,
     DefinitionInvalid: 422,
     LeaseLost: 409,
+    NotAllowed: 409,
+    SagaDriven: 409,
     StoreUnavailable: 503,
 }
 _TITLES = {
@@ -75,7 +79,7 @@ def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
         more: dict[str, Any] = {"errors": error.faults} if isinstance(error, InputInvalid | DefinitionInvalid) else {}
         if isinstance(error, StoreUnavailable) and error.saga_id:
             more["saga_id"] = error.saga_id
-        headers = {"Retry-After": "5"} if status == 503 else {}  # noqa: PLR2004
+        headers = {"Retry-After": "5"} if isinstance(error, StoreUnavailable | SagaDriven) else {}
         return problem(status, error.code, str(error), **more), headers
     if isinstance(error, Http404):
         return problem(404, "not_found", "There is nothing at this address."), {}

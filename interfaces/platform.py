@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from application.operations import Operations
 from application.queries import Check, Heartbeat, SagaQueries
 from application.saga_orchestrator import SagaOrchestrator
 
@@ -15,6 +16,7 @@ class Platform:
     """The engine, and what is told about it."""
 
     engine: SagaOrchestrator
+    operations: Operations
     queries: SagaQueries
     heartbeat: Heartbeat
     checks: Mapping[str, Callable[[], Check]]

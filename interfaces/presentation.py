@@ -1,9 +1,14 @@
 """A saga as the engine's own API shows it."""
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from domain.definition import SagaDefinition
+from application.explanation import explain
+from application.operations import Preview
+from application.ports import Seen
+from domain.calls import Task
+from domain.definition import Request, SagaDefinition, Step
 from domain.entities import Saga
 from domain.events import SagaEvent
 
@@ -35,6 +40,42 @@ def saga_json(saga: Saga) -> dict[str, Any]:
         "finished_at": saga.finished_at,
         "seq": saga.seq,
         "events": f"/api/sagas/transactions/{saga.id}/events/",
+    }
+
+
+def seen_json(seen: Seen, now: datetime) -> dict[str, Any]:
+    """The saga with its driver, what it waits for, and why, in words."""
+    driven = seen.driven_until is not None and not seen.saga.resting
+    return {
+        **saga_json(seen.saga),
+        "explanation": explain(seen, now),
+        "waiting_for": seen.saga.waiting(),
+        "owed": seen.saga.debts() if not seen.saga.finished else [],
+        "driver": seen.owner if driven else None,
+        "driven_until": seen.driven_until if driven else None,
+    }
+
+
+def call_json(call: Task | tuple[Step, Request]) -> dict[str, Any]:
+    """A call that would go out. `certain`: complete; otherwise it depends on answers, and shows its templates."""
+    if isinstance(call, tuple):
+        step, request = call
+        more = {"step": step.name, "item": None, "key": None, "certain": False}
+    else:
+        request = call
+        more = {"step": call.step, "item": call.item, "key": call.key, "certain": True}
+    names = ("service", "method", "path", "query", "body")
+    return {**more, **{name: getattr(request, name) for name in names}}
+
+
+def preview_json(preview: Preview) -> dict[str, Any]:
+    """What an act would do: how the saga would stand, and the calls that would follow if each succeeded."""
+    saga = preview.saga
+    return {
+        "preview": True,
+        "status": saga.status,
+        "state": saga.state,
+        "calls": [call_json(call) for call in preview.calls],
     }
 
 

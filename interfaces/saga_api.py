@@ -13,7 +13,7 @@ from interfaces.callers import CLIENT, READER
 from interfaces.correlation import acceptable
 from interfaces.listing import page_of_events, page_of_sagas, statistics
 from interfaces.platform import engine
-from interfaces.presentation import definition_json, saga_json
+from interfaces.presentation import definition_json, saga_json, seen_json
 from interfaces.starting import answer, start_saga
 
 
@@ -49,7 +49,7 @@ class SagaView(APIView):
     @docs.saga_detail
     def get(self, request: Request, saga_id: UUID) -> Response:  # noqa: ARG002 - DRF's signature
         """Show one saga."""
-        return Response(saga_json(engine().store.load(saga_id)))
+        return Response(seen_json(engine().store.look(saga_id), engine().clock.now()))
 
 
 class SagaEventsView(APIView):

@@ -59,7 +59,7 @@ def status_code(saga: Saga) -> int:
     if saga.status is SagaStatus.COMPLETED:
         return 201
     assert saga.failure is not None, "a saga that was undone has a reason"
-    return {"rejected": 409, "deadline": 504}.get(saga.failure.outcome, 502)
+    return {"rejected": 409, "operator": 409, "deadline": 504}.get(saga.failure.outcome, 502)
 
 
 def wait_budget(prefer: str) -> float:

@@ -3,7 +3,7 @@
 from django.urls import path, re_path
 from drf_yasg.views import get_schema_view
 
-from interfaces import commandes_api, health, saga_api
+from interfaces import commandes_api, health, operations_api, saga_api
 from interfaces.callers import CLIENT, READER, RolePermission
 from interfaces.documentation import API_INFO, self_contained
 
@@ -17,6 +17,12 @@ urlpatterns = [
     path("api/sagas/transactions/", saga_api.SagaListView.as_view()),
     path("api/sagas/transactions/<uuid:saga_id>/", saga_api.SagaView.as_view()),
     path("api/sagas/transactions/<uuid:saga_id>/events/", saga_api.SagaEventsView.as_view()),
+    path("api/sagas/transactions/<uuid:saga_id>/retry/", operations_api.RetryView.as_view()),
+    path("api/sagas/transactions/<uuid:saga_id>/skip/", operations_api.SkipView.as_view()),
+    path("api/sagas/transactions/<uuid:saga_id>/compensate/", operations_api.CompensateView.as_view()),
+    path("api/sagas/transactions/<uuid:saga_id>/pause/", operations_api.PauseView.as_view()),
+    path("api/sagas/transactions/<uuid:saga_id>/resume/", operations_api.ResumeView.as_view()),
+    path("api/sagas/transactions/<uuid:saga_id>/resolve/", operations_api.ResolveView.as_view()),
     path("api/sagas/events/", saga_api.EventsView.as_view()),
     path("api/sagas/statistics/", saga_api.StatisticsView.as_view()),
     path("api/sagas/definitions/", saga_api.DefinitionListView.as_view()),

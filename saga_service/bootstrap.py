@@ -10,6 +10,7 @@ from uuid import UUID
 import uuid_utils.compat
 from django.conf import settings
 
+from application.operations import Operations
 from application.saga_orchestrator import SagaOrchestrator, lease_for
 from domain.workflows import shipped_definitions
 from infrastructure import health, metrics, observation
@@ -64,6 +65,7 @@ def platform() -> Platform:
     gateway_url = settings.SAGA_ORCHESTRATOR_CONFIG["KONG_GATEWAY"]["BASE_URL"]
     return Platform(
         engine=engine(),
+        operations=Operations(engine()),
         queries=PostgresSagaQueries(),
         heartbeat=health.WorkerHeartbeat(),
         checks={

@@ -18,11 +18,16 @@ KEYS = {role: f"key-of-the-{role}-000" for role in ("client", "reader", "operato
 GROUPS = {role: f"saga-{role}" for role in KEYS}
 
 SEES_ALL, KNOWS_AN_ID, STARTS = "reader operator admin", "client reader operator admin", "client operator admin"
+OPERATES = "operator admin"
 MATRIX = {
     "api/sagas/start/": ("POST", STARTS),
     "api/sagas/transactions/": ("GET", SEES_ALL),
     "api/sagas/transactions/<uuid:saga_id>/": ("GET", KNOWS_AN_ID),
     "api/sagas/transactions/<uuid:saga_id>/events/": ("GET", KNOWS_AN_ID),
+    **{
+        f"api/sagas/transactions/<uuid:saga_id>/{verb}/": ("POST", OPERATES)
+        for verb in ("retry", "skip", "compensate", "pause", "resume", "resolve")
+    },
     "api/sagas/events/": ("GET", SEES_ALL),
     "api/sagas/statistics/": ("GET", SEES_ALL),
     "api/sagas/definitions/": ("GET", KNOWS_AN_ID),

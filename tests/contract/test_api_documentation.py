@@ -27,6 +27,10 @@ STATUSES = {
     ("get", "/api/sagas/transactions/"): {200, 400} | CALLER | DATABASE,
     ("get", "/api/sagas/transactions/{saga_id}/"): {200, 404} | CALLER | DATABASE,
     ("get", "/api/sagas/transactions/{saga_id}/events/"): {200, 400, 404} | CALLER | DATABASE,
+    **{
+        ("post", f"/api/sagas/transactions/{{saga_id}}/{verb}/"): {200, 400, 404, 409, 413, 415} | CALLER | DATABASE
+        for verb in ("retry", "skip", "compensate", "pause", "resume", "resolve")
+    },
     ("get", "/api/sagas/events/"): {200, 400} | CALLER | DATABASE,
     ("get", "/api/sagas/statistics/"): {200} | CALLER | DATABASE,
     ("get", "/api/sagas/definitions/"): {200} | CALLER | DATABASE,

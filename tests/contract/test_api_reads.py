@@ -67,7 +67,7 @@ def test_a_saga_is_found_by_its_id(api, sagas):
 
 
 def test_sagas_are_found_by_when_they_started(api, sagas):
-    started = shaped(api.get(f"{SAGAS}{sagas[1]}/"), contracts.SAGA)["created_at"]
+    started = shaped(api.get(f"{SAGAS}{sagas[1]}/"), contracts.SAGA_DETAIL)["created_at"]
 
     assert listed(api, f"created_after={quote(started)}") == [sagas[2], sagas[1]]
     assert listed(api, f"created_before={quote(started)}") == [sagas[0]]
@@ -93,21 +93,21 @@ def test_a_list_is_silent_about_the_input(api, sagas):
 
 def test_one_saga_has_what_its_list_has_and_more(api, sagas):
     for row in api.get(SAGAS).json()["results"]:
-        saga = shaped(api.get(f"{SAGAS}{row['id']}/"), contracts.SAGA)
+        saga = shaped(api.get(f"{SAGAS}{row['id']}/"), contracts.SAGA_DETAIL)
 
         assert {name: saga[name] for name in row} == row
         assert saga["events"] == f"{SAGAS}{row['id']}/events/"
 
 
 def test_a_completed_saga_shows_what_its_steps_gave(api, sagas):
-    outputs = shaped(api.get(f"{SAGAS}{sagas[0]}/"), contracts.SAGA)["outputs"]
+    outputs = shaped(api.get(f"{SAGAS}{sagas[0]}/"), contracts.SAGA_DETAIL)["outputs"]
 
     assert list(outputs) == list(DONE)
     assert outputs["creation_commande"] == {"commande_id": "c-1"}
 
 
 def test_a_failed_saga_says_where_how_and_why(api, sagas):
-    error = shaped(api.get(f"{SAGAS}{sagas[1]}/"), contracts.SAGA)["error"]
+    error = shaped(api.get(f"{SAGAS}{sagas[1]}/"), contracts.SAGA_DETAIL)["error"]
 
     assert error == {"step": "verification_stock", "item": 0, "outcome": "rejected", "reason": "sold out"}
 

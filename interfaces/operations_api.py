@@ -1,0 +1,165 @@
+"""What a person may do to a saga over HTTP: each verb needs a reason, and can be previewed."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from application.operations import Act
+from domain.entities import Saga
+from domain.operations import By
+from interfaces import documentation as docs
+from interfaces.callers import OPERATOR
+from interfaces.platform import platform
+from interfaces.presentation import preview_json, saga_json
+
+LONGEST_REASON = 500
+ENDS = ("completed", "compensated")
+_COMMON = ("reason", "preview")
+_FLAGS: dict[Any, bool] = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
+
+
+class RetryView(APIView):
+    """Try again now."""
+
+    roles = {"POST": (OPERATOR,)}
+
+    @docs.retry
+    def post(self, request: Request, saga_id: UUID) -> Response:
+        """See `Saga.retry`."""
+        return _operated(request, saga_id, lambda _: Saga.retry)
+
+
+class SkipView(APIView):
+    """Take a step, or its undo, as done."""
+
+    roles = {"POST": (OPERATOR,)}
+
+    @docs.skip
+    def post(self, request: Request, saga_id: UUID) -> Response:
+        """See `Saga.skip`."""
+
+        def act(asked: _Body) -> Act:
+            return partial(Saga.skip, step=asked.step(), item=asked.item(), output=asked.given.get("output"))
+
+        return _operated(request, saga_id, act, "step", "item", "output")
+
+
+class CompensateView(APIView):
+    """Turn back and undo."""
+
+    roles = {"POST": (OPERATOR,)}
+
+    @docs.compensate
+    def post(self, request: Request, saga_id: UUID) -> Response:
+        """See `Saga.compensate`."""
+        return _operated(request, saga_id, lambda _: Saga.compensate)
+
+
+class PauseView(APIView):
+    """Hold."""
+
+    roles = {"POST": (OPERATOR,)}
+
+    @docs.pause
+    def post(self, request: Request, saga_id: UUID) -> Response:
+        """See `Saga.pause`."""
+        return _operated(request, saga_id, lambda _: Saga.pause)
+
+
+class ResumeView(APIView):
+    """Let go on."""
+
+    roles = {"POST": (OPERATOR,)}
+
+    @docs.resume
+    def post(self, request: Request, saga_id: UUID) -> Response:
+        """See `Saga.resume`."""
+        return _operated(request, saga_id, lambda _: Saga.resume)
+
+
+class ResolveView(APIView):
+    """Declare settled by hand."""
+
+    roles = {"POST": (OPERATOR,)}
+
+    @docs.resolve
+    def post(self, request: Request, saga_id: UUID) -> Response:
+        """See `Saga.resolve`."""
+        return _operated(request, saga_id, lambda asked: partial(Saga.resolve, end=asked.end()), "outcome")
+
+
+def _operated(request: Request, saga_id: UUID, verb: "Callable[[_Body], Act]", *fields: str) -> Response:
+    """Do it, or show what it would do. `fields`: what the body may have beside `reason` and `preview`."""
+    asked = _Body(request, fields)
+    act, by, preview = verb(asked), By(actor=request.user.name, reason=asked.reason()), asked.preview()
+    asked.finish()
+    operations = platform().operations
+    if preview:
+        return Response(preview_json(operations.preview(saga_id, act, by)))
+    return Response(saga_json(operations.act(saga_id, act, by)))
+
+
+class _Body:
+    """The body of a verb, with every fault collected. `preview` may be in the query too."""
+
+    def __init__(self, request: Request, fields: tuple[str, ...]) -> None:
+        if not isinstance(request.data, dict):
+            raise ValidationError({"body": ["must be an object"]})
+        known = (*_COMMON, *fields)
+        self.given = {**request.query_params.dict(), **request.data}
+        self._faults = {
+            name: [f"is not a field; there is {', '.join(known)}"] for name in self.given if name not in known
+        }
+
+    def finish(self) -> None:
+        """Raise what was wrong."""
+        if self._faults:
+            raise ValidationError(self._faults)
+
+    def reason(self) -> str:
+        """Why: kept for ever in the saga's history."""
+        value = self.given.get("reason")
+        if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_REASON:
+            self._fault("reason", f"is required: why, in 1 to {LONGEST_REASON} characters")
+            return ""
+        return value.strip()
+
+    def preview(self) -> bool:
+        """Whether only to show what would happen."""
+        value = self.given.get("preview", False)
+        if not isinstance(value, bool | str) or value not in _FLAGS:
+            self._fault("preview", "must be true or false")
+            return True
+        return _FLAGS[value]
+
+    def step(self) -> str:
+        """The name of a step."""
+        value = self.given.get("step")
+        if not isinstance(value, str) or not value:
+            self._fault("step", "is required: the name of the step to take as done")
+            return ""
+        return value
+
+    def item(self) -> int | None:
+        """Which item of a foreach step, from 0."""
+        value = self.given.get("item")
+        if value is None or (type(value) is int and value >= 0):
+            return value
+        self._fault("item", "must be a whole number from 0")
+        return None
+
+    def end(self) -> Any:
+        """How it was settled."""
+        value = self.given.get("outcome")
+        if value not in ENDS:
+            self._fault("outcome", f"is required: {' or '.join(ENDS)}")
+        return value
+
+    def _fault(self, name: str, message: str) -> None:
+        self._faults.setdefault(name, []).append(message)

@@ -1,0 +1,161 @@
+"""The operator's verbs over HTTP: who may, what is asked for, what is refused, and what a saga says of itself."""
+
+import api_support
+import pytest
+from api_support import ORDER, START, UNKNOWN_ID, problem, shaped, stored
+
+from domain.outcomes import Rejected, Unavailable
+from interfaces import contracts
+
+api = api_support.api
+
+WHY = {"reason": "ticket 7"}
+VERBS = ("retry", "skip", "compensate", "pause", "resume", "resolve")
+
+
+def at(saga_id, verb=""):
+    return f"/api/sagas/transactions/{saga_id}/{verb + '/' if verb else ''}"
+
+
+def start(api, **answers):
+    api.participants.answers.update(answers)
+    return api.post(START, {"workflow": "commandes", "input": ORDER}).json()["id"]
+
+
+@pytest.fixture
+def waiting(api):
+    """The stock is reserved, and the order service asks to come back in five seconds."""
+    return start(api, creation_commande=Unavailable("busy", 5.0))
+
+
+@pytest.fixture
+def parked(api):
+    """The order was refused, and so was the release of the stock."""
+    return start(api, **{"creation_commande": Rejected("blocked"), "reservation_stock:undo": Rejected("unknown")})
+
+
+def test_a_waiting_saga_says_what_it_waits_for(api, waiting):
+    saga = shaped(api.get(at(waiting)), contracts.SAGA_DETAIL)
+    [call] = saga["waiting_for"]
+    assert (call["step"], call["service"], call["attempt"], call["budget"]) == ("creation_commande", "commandes", 2, 2)
+    assert "creation_commande: the call to commandes, attempt 2 of 2, due at 20" in saga["explanation"]
+    assert "last answer from commandes, unavailable: busy. A worker takes it up" in saga["explanation"]
+    assert saga["owed"] == ["reservation_stock[0]"]
+    api.clock.sleep(60)
+    assert "is a worker running" in api.get(at(waiting)).json()["explanation"]
+
+
+def test_a_parked_saga_says_why_and_what_helps(api, parked):
+    saga = shaped(api.get(at(parked)), contracts.SAGA_DETAIL)
+    assert saga["status"] == "STUCK"
+    assert "Parked: the undo of reservation_stock was given up" in saga["explanation"]
+    assert "Still owed: the undo of reservation_stock[0]. A person must retry it" in saga["explanation"]
+
+
+def test_ended_sagas_say_how(api):
+    assert "Completed in" in api.get(at(start(api))).json()["explanation"]
+    refused = api.get(at(start(api, verification_stock=Rejected("sold out")))).json()["explanation"]
+    assert "It turned back at verification_stock[0], rejected: sold out." in refused
+
+
+def test_a_parked_saga_is_retried_and_undone_by_whoever_claims_it(api, parked):
+    saga = shaped(api.post(at(parked, "retry"), WHY), contracts.SAGA)
+    assert (saga["status"], saga["parked_reason"]) == ("COMPENSATING", None)
+    events = api.get(at(parked, "events")).json()["results"]
+    act = next(event for event in events if event["type"] == "retry_requested")
+    assert (act["actor"], act["reason"]) == ("development", "ticket 7")
+
+
+@pytest.mark.parametrize("preview", ["query", "body"])
+def test_a_preview_shows_the_calls_and_changes_nothing(api, waiting, preview):
+    before, calls = stored(), len(api.participants.calls)
+    if preview == "query":
+        answer = api.post(at(waiting, "compensate") + "?preview=true", WHY)
+    else:
+        answer = api.post(at(waiting, "compensate"), {**WHY, "preview": True})
+    shown = shaped(answer, contracts.PREVIEW)
+    [call] = shown["calls"]
+    assert (shown["status"], call["method"], call["certain"]) == ("COMPENSATING", "POST", True)
+    assert call["path"].endswith("/liberations/")
+    assert call["key"].endswith(":reservation_stock[0]:undo")
+    assert (stored(), len(api.participants.calls)) == (before, calls)
+
+
+def test_a_skipped_step_needs_the_output_that_others_read(api):
+    saga_id = start(api, information_produit=Unavailable("busy", 5.0))
+    answer = api.post(at(saga_id, "skip"), {**WHY, "step": "information_produit", "item": 0, "output": {"nom": "x"}})
+    assert shaped(answer, contracts.SAGA)["status"] == "RUNNING"
+
+
+def test_a_paused_saga_is_resumed(api, waiting):
+    assert shaped(api.post(at(waiting, "pause"), WHY), contracts.SAGA)["status"] == "PAUSED"
+    assert "Paused by development" in api.get(at(waiting)).json()["explanation"]
+    assert api.post(at(waiting, "pause"), WHY).json()["seq"] == api.get(at(waiting)).json()["seq"]
+    assert api.post(at(waiting, "resume"), WHY).json()["status"] == "RUNNING"
+
+
+def test_a_parked_saga_is_resolved(api, parked):
+    saga = shaped(api.post(at(parked, "resolve"), {**WHY, "outcome": "compensated"}), contracts.SAGA)
+    assert (saga["status"], saga["state"]) == ("COMPENSATED", "SAGA_ANNULEE")
+
+
+def test_a_completed_saga_is_undone(api):
+    saga_id = start(api)
+    saga = shaped(api.post(at(saga_id, "compensate"), WHY), contracts.SAGA)
+    assert (saga["status"], saga["finished_at"]) == ("COMPENSATING", None)
+
+
+def test_what_the_status_does_not_allow_is_a_409_with_advice(api, waiting, parked):
+    assert "not PAUSED" in problem(api.post(at(waiting, "resume"), WHY), 409, "not_allowed")["detail"]
+    assert "Retry it" in problem(api.post(at(parked, "compensate"), WHY), 409, "not_allowed")["detail"]
+
+
+def test_a_saga_that_is_driven_is_a_409_that_says_by_whom(api):
+    seen = []
+
+    def meanwhile(task):
+        seen.append(api.post(at(task.saga_id, "pause"), WHY))
+        return api_support.Succeeded(api_support.DONE["creation_commande"])
+
+    start(api, creation_commande=meanwhile)
+    [answer] = seen
+    assert "owns this saga, until" in problem(answer, 409, "saga_driven")["detail"]
+    assert answer.headers["Retry-After"] == "5"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_needs_a_reason_and_names_what_is_wrong(api, waiting, verb):
+    before = stored()
+    for body in ({}, {"reason": " "}, {"reason": 7}, {"reason": "x" * 501}):
+        assert "reason" in problem(api.post(at(waiting, verb), body), 400, "invalid")["errors"]
+    assert "colour" in problem(api.post(at(waiting, verb), {**WHY, "colour": 1}), 400)["errors"]
+    assert "preview" in problem(api.post(at(waiting, verb), {**WHY, "preview": "maybe"}), 400)["errors"]
+    assert problem(api.post(at(waiting, verb), []), 400)
+    assert stored() == before
+
+
+def test_fields_of_a_verb_are_checked(api, waiting):
+    for body, field in (({}, "step"), ({"step": 1}, "step"), ({"step": "a", "item": -1}, "item")):
+        assert field in problem(api.post(at(waiting, "skip"), {**WHY, **body}), 400)["errors"]
+    assert "outcome" in problem(api.post(at(waiting, "resolve"), {**WHY, "outcome": "gone"}), 400)["errors"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_unknown_saga_is_a_404(api, verb):
+    more = {"skip": {"step": "a"}, "resolve": {"outcome": "completed"}}.get(verb, {})
+    problem(api.post(at(UNKNOWN_ID, verb), {**WHY, **more}), 404, "saga_not_found")
+
+
+@pytest.mark.parametrize("group", ["saga-client", "saga-reader"])
+def test_only_operators_may(api, waiting, group, settings):
+    config = settings.SAGA_ORCHESTRATOR_CONFIG
+    settings.SAGA_ORCHESTRATOR_CONFIG = {**config, "DEBUG": False}
+    headers = {
+        "X_Gateway_Secret": config["KONG_GATEWAY"]["SHARED_SECRET"],
+        "X_Consumer_Username": "somebody",
+        "X_Consumer_Groups": group,
+    }
+    problem(api.post(at(waiting, "pause"), WHY, **headers), 403)
+    headers["X_Consumer_Groups"] = "saga-operator"
+    saga = api.post(at(waiting, "pause"), WHY, **headers).json()
+    assert saga["status"] == "PAUSED"
