@@ -98,6 +98,19 @@ class SagaStore(Protocol):
         """Own up to `limit` sagas that are due and that nobody holds, oldest first, and read them."""
 
 
+class Notices(Protocol):
+    """Word of new work. Losing one costs no more than the time until the next look."""
+
+    def wait(self, seconds: float) -> None:
+        """Return when there may be new work, when woken, or after the time."""
+
+    def wake(self) -> None:
+        """End the wait of another thread, or of the code that a signal interrupted."""
+
+    def close(self) -> None:
+        """Listen no more."""
+
+
 class Participants(Protocol):
     """The business services."""
 

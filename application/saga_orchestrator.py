@@ -24,6 +24,7 @@ from domain.definition import SagaDefinition
 from domain.entities import Saga
 from domain.events import SagaEvent
 from domain.exceptions import IdempotencyConflict, LeaseLost, SagaNotFound, StoreUnavailable
+from domain.outcomes import Postponed
 from domain.progress import Origin
 
 SHORT_WAIT = 2.0
@@ -95,8 +96,17 @@ class SagaOrchestrator:
             return self._drive_or_follow(saga, lease, until)
         return saga
 
-    def advance(self, saga: Saga, lease: Lease, until: datetime, longest_wait: float = SHORT_WAIT) -> None:
+    def advance(
+        self,
+        saga: Saga,
+        lease: Lease,
+        until: datetime,
+        longest_wait: float = SHORT_WAIT,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Drive a saga that this lease owns until it rests, until `until`, or until it must wait for too long.
+
+        One that `stopping` interrupts is handed back after the call that is under way.
 
         Raises LeaseLost when another driver took it over: whatever this one did after its last checkpoint
         was done under the same idempotency keys, so the other driver's calls repeat and do not add.
@@ -104,14 +114,18 @@ class SagaOrchestrator:
         while not saga.resting:
             now = self.clock.now()
             lease = self.checkpoint(saga, saga.expire(now), lease, now)
-            tasks = saga.next_tasks(now)
+            tasks, freed = saga.next_tasks(now), False
             for task, reply in self.participants.call_all(tasks):
                 answered_at = self.clock.now()
-                events = saga.record(reply.outcome, answered_at, of=task, facts=reply.facts)
+                if isinstance(reply.outcome, Postponed):
+                    events = saga.postpone(reply.outcome, answered_at, of=task)
+                    freed = True  # a participant that should not be called must not hold this thread either
+                else:
+                    events = saga.record(reply.outcome, answered_at, of=task, facts=reply.facts)
                 # Crash before this checkpoint: the answer is lost, the call is still stored as due and is repeated
                 # with the same key. Crash after it: the calls that it made due are stored, and go out from there.
                 lease = self.checkpoint(saga, events, lease, answered_at)
-            if not saga.resting and not self._goes_on(saga, until, longest_wait):
+            if not saga.resting and (freed or stopping() or not self._goes_on(saga, until, longest_wait)):
                 self.store.hand_over(saga, lease)
                 return
 

@@ -13,8 +13,11 @@ from domain.decisions import Answer
 from domain.definition import Request, SagaDefinition, Step
 from domain.events import Action, EventType, SagaEvent, SagaStatus
 from domain.operations import Operated
-from domain.outcomes import CallFacts, Outcome, Succeeded, Unavailable, Unknown
+from domain.outcomes import CallFacts, Outcome, Postponed, Succeeded, Unavailable, Unknown
 from domain.progress import Origin
+
+MOST_TAKEOVERS = 10
+"""Drivers that may vanish one after another before a person must look."""
 
 
 class Saga(Operated):
@@ -76,6 +79,7 @@ class Saga(Operated):
     def take_over(self, now: datetime, actor: str | None = None) -> list[SagaEvent]:
         """Go on for a driver that vanished: its due calls may have gone out, whatever their repeats will say.
 
+        A saga whose drivers all vanish is parked in the end: driving it may be what fells them.
         A driver that gave the saga up in order needs no such thing: nothing of it is under way.
         """
         self._emit(EventType.DRIVER_REPLACED, now, actor=actor)
@@ -84,22 +88,25 @@ class Saga(Operated):
                 if work.pending and work.pending.action is Action.DO:  # a repeat would only be undone
                     self._emit_failed(Answer(work, work.pending, Unknown("its driver vanished")), now, None)
             self._continue(now)
+        lately = [event.type for event in self.history[-MOST_TAKEOVERS:]]
+        if lately == [EventType.DRIVER_REPLACED] * MOST_TAKEOVERS:
+            self._park(now, f"{MOST_TAKEOVERS} drivers in a row vanished without an answer; their logs say why")
         return self._take()
 
-    def postpone(self, of: Task, seconds: float, reason: str, now: datetime) -> list[SagaEvent]:
-        """Put a due call off that was not made, because its participant should not be called now.
+    def postpone(self, postponed: Postponed, now: datetime, of: Task) -> list[SagaEvent]:
+        """Put a due call off that was not made.
 
         It uses up no attempt. A do that would then come after the deadline has certainly not been done, and never is.
         """
         work, attempt = self._awaited(of)
-        until = now + timedelta(seconds=seconds)
-        answer = Answer(work, attempt, Unavailable(reason))
+        until = now + timedelta(seconds=postponed.seconds)
+        answer = Answer(work, attempt, Unavailable(postponed.reason))
         patience = self._patience(answer, now) if attempt.action is Action.DO else None
         if patience is not None and until >= patience:
             self._emit_failed(answer, now, None)
             self._continue(now)
         else:
-            self._emit_postponed(work, attempt, until, reason, now)
+            self._emit_postponed(work, attempt, until, postponed.reason, now)
         return self._take()
 
     def expire(self, now: datetime) -> list[SagaEvent]:

@@ -45,6 +45,14 @@ Outcome = Succeeded | Rejected | Unavailable | Unknown
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """No outcome: the call was not made, because its participant should not be called for some `seconds`."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class CallFacts:
     """What the transport saw of one call, for the record and never for a decision. `duration` in seconds."""
 
@@ -58,5 +66,5 @@ class CallFacts:
 class Reply:
     """What a participant's adapter brings back."""
 
-    outcome: Outcome
+    outcome: Outcome | Postponed
     facts: CallFacts | None = None

@@ -23,7 +23,9 @@ from urllib3.exceptions import HTTPError as TransportError
 from urllib3.exceptions import NewConnectionError
 
 from domain.calls import Task
-from domain.outcomes import CallFacts, Outcome, Rejected, Reply, Succeeded, Unavailable, Unknown
+from domain.events import Action
+from domain.outcomes import CallFacts, Outcome, Postponed, Rejected, Reply, Succeeded, Unavailable, Unknown
+from infrastructure.guard import Guard
 from infrastructure.http_connection import ParticipantAdapter
 
 CONNECT_TIMEOUT = 2.0
@@ -37,6 +39,8 @@ MAX_REASON = 500
 
 _UNAUTHORISED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _NOT_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+_NOT_ANSWERING = frozenset({None, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+"""What opens the circuit: nobody is there, or nobody but the gateway. Any other answer shows that somebody is."""
 _COME_BACK_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.TOO_EARLY})
 
 
@@ -44,19 +48,37 @@ class HttpParticipants:
     """The `Participants` by their base URLs, `{service: url}`; a call to a service that has none is `Unavailable`."""
 
     def __init__(
-        self, services: Mapping[str, str], api_key: str, pool: int = 16, observe: "CallObserver | None" = None
+        self,
+        services: Mapping[str, str],
+        api_key: str,
+        pool: int = 16,
+        observe: "CallObserver | None" = None,
+        guard: Guard | None = None,
     ) -> None:
         self._bases = {name: url.rstrip("/") for name, url in services.items()}
         self._api_key = api_key
         self._local = threading.local()
         self._observe = observe
+        self._guard = guard or Guard(failures=0)
         self._pool = ThreadPoolExecutor(max_workers=pool, thread_name_prefix="participants")
 
     def call(self, task: Task) -> Reply:
-        """Make one call, and say how it ended."""
+        """Make one call, and say how it ended; or put it off when its participant should not be called now."""
         base = self._bases.get(task.service)
         if base is None:
             return Reply(Unavailable(f"no URL is configured for the service {task.service!r}"))
+        refusal = self._guard.enter(task.service, undo=task.attempt.action is Action.UNDO)
+        if refusal:
+            return Reply(Postponed(refusal.reason, refusal.seconds))
+        healthy = False
+        try:
+            reply = self._made(base, task)
+            healthy = reply.facts is not None and reply.facts.status not in _NOT_ANSWERING
+        finally:
+            self._guard.leave(task.service, healthy=healthy)
+        return reply
+
+    def _made(self, base: str, task: Task) -> Reply:
         started = time.perf_counter()
         status, outcome = self._exchange(self._prepare(base, task), task.timeout)
         facts = CallFacts(task.service, task.method, status, time.perf_counter() - started)

@@ -12,6 +12,7 @@ from django.db import Error, connection
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     disable_created_metrics,
     generate_latest,
@@ -44,6 +45,18 @@ CALL_DURATION = Histogram(
     ["service", "methode"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+
+BREAKERS = Gauge(
+    "saga_participant_open",
+    "1 while a participant is not called because it did not answer",
+    ["service"],
+    multiprocess_mode="livemax",
+)
+
+
+def observe_breaker(service: str, is_open: bool) -> None:  # noqa: FBT001 - the state itself
+    """A participant's circuit opened or closed in this process."""
+    BREAKERS.labels(service).set(int(is_open))
 
 
 def observe_events(saga: Saga, events: Sequence[SagaEvent]) -> None:

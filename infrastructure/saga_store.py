@@ -44,7 +44,8 @@ def _statement(path: Path) -> _Statement:
     parameters = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
     numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${parameters.index(found[1]) + 1}", text)
     values = ", ".join(f"%({parameter})s" for parameter in parameters)
-    return _Statement(text=text, prepare=f"PREPARE {name} AS {numbered}", execute=f"EXECUTE {name} ({values})")
+    execute = f"EXECUTE {name} ({values})" if parameters else f"EXECUTE {name}"
+    return _Statement(text=text, prepare=f"PREPARE {name} AS {numbered}", execute=execute)
 
 
 _STATEMENTS = {path.stem: _statement(path) for path in (Path(__file__).parent / "sql").glob("*.sql")}

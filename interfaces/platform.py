@@ -7,6 +7,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from application.operations import Operations
+from application.ports import Notices
 from application.queries import Check, Heartbeat, SagaQueries
 from application.saga_orchestrator import SagaOrchestrator
 
@@ -15,10 +16,14 @@ from application.saga_orchestrator import SagaOrchestrator
 class Platform:
     """The engine, and what is told about it."""
 
+    prepare: Callable[[], object]
+    """Makes the process ready to drive sagas. Raises DefinitionChanged when a stored workflow differs."""
     engine: SagaOrchestrator
     operations: Operations
     queries: SagaQueries
     heartbeat: Heartbeat
+    notices: Callable[[], Notices]
+    """Begins to listen for new work."""
     checks: Mapping[str, Callable[[], Check]]
     """Each part that must work for the service to be ready, by name."""
     exposition: Callable[[], bytes]

@@ -15,7 +15,9 @@ from application.saga_orchestrator import SagaOrchestrator, lease_for
 from domain.workflows import shipped_definitions
 from infrastructure import health, metrics, observation
 from infrastructure.definition_store import DefinitionStore
+from infrastructure.guard import Guard
 from infrastructure.http_participants import HttpParticipants
+from infrastructure.notices import PostgresNotices
 from infrastructure.saga_queries import PostgresSagaQueries
 from infrastructure.saga_store import PostgresSagaStore
 from interfaces.platform import Platform
@@ -46,7 +48,7 @@ def engine() -> SagaOrchestrator:
     return SagaOrchestrator(
         store=PostgresSagaStore(definitions()),
         participants=HttpParticipants(
-            config["SERVICES"], config["KONG_GATEWAY"]["API_KEY"], observe=metrics.observe_call
+            config["SERVICES"], config["KONG_GATEWAY"]["API_KEY"], observe=metrics.observe_call, guard=guard()
         ),
         definitions=definitions(),
         clock=SystemClock(),
@@ -60,14 +62,28 @@ def engine() -> SagaOrchestrator:
 
 
 @cache
+def guard() -> Guard:
+    """The breakers and bulkheads of this process."""
+    config = settings.SAGA_ORCHESTRATOR_CONFIG
+    return Guard(
+        failures=config["BREAKER_FAILURES"],
+        pause=config["BREAKER_SECONDS"],
+        limit=config["PARTICIPANT_CALLS"],
+        observe=metrics.observe_breaker,
+    )
+
+
+@cache
 def platform() -> Platform:
     """What the interfaces of this process reach."""
     gateway_url = settings.SAGA_ORCHESTRATOR_CONFIG["KONG_GATEWAY"]["BASE_URL"]
     return Platform(
+        prepare=start,
         engine=engine(),
         operations=Operations(engine()),
         queries=PostgresSagaQueries(),
         heartbeat=health.WorkerHeartbeat(),
+        notices=PostgresNotices,
         checks={
             "database": health.database,
             "gateway": partial(health.gateway, gateway_url),

@@ -60,6 +60,9 @@ class Configuration:
     api_keys: tuple[ApiKey, ...]
     saga_timeout: float
     max_retries: int
+    breaker_failures: int
+    breaker_seconds: float
+    participant_calls: int
     allowed_hosts: tuple[str, ...]
     log_level: str
     database: Mapping[str, object] | None = field(repr=False)
@@ -84,6 +87,9 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         api_keys=_api_keys(environment, faults, debug=debug),
         saga_timeout=_number(environment, "SAGA_TIMEOUT", 30.0, 1, faults),
         max_retries=_whole(environment, "MAX_RETRIES", 3, 0, faults),
+        breaker_failures=_whole(environment, "SAGA_BREAKER_FAILURES", 5, 0, faults),
+        breaker_seconds=_number(environment, "SAGA_BREAKER_SECONDS", 5.0, 0.1, faults),
+        participant_calls=_whole(environment, "SAGA_PARTICIPANT_CALLS", 12, 3, faults),
         allowed_hosts=_texts(environment.get("ALLOWED_HOSTS") or ("*" if debug else "")),
         log_level=_level(environment, faults),
         database=_database(environment, faults),

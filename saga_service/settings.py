@@ -22,6 +22,9 @@ SAGA_ORCHESTRATOR_CONFIG = {
     "SERVICES": dict(CONFIGURATION.services),
     "SAGA_TIMEOUT": CONFIGURATION.saga_timeout,
     "MAX_RETRIES": CONFIGURATION.max_retries,
+    "BREAKER_FAILURES": CONFIGURATION.breaker_failures,
+    "BREAKER_SECONDS": CONFIGURATION.breaker_seconds,
+    "PARTICIPANT_CALLS": CONFIGURATION.participant_calls,
     "API_KEYS": CONFIGURATION.api_keys,
     "DEBUG": CONFIGURATION.debug,  # nobody has to say who they are, and the example secrets are accepted
 }

@@ -197,6 +197,28 @@ def test_claiming_takes_the_oldest_first_and_no_more_than_it_may(store):
     assert claimed.saga.id == sagas[2].id
 
 
+def test_the_next_due_time_is_that_of_the_first_lease_or_call(store):
+    assert store.next_due() is None
+    saga, held = driven(store, lease(20))
+    assert store.next_due() == START + timedelta(seconds=20)
+    store.checkpoint(saga, saga.record(Unavailable("busy", retry_after=10), START), held)
+    store.hand_over(saga, held)
+    assert store.next_due() == START + timedelta(seconds=10)
+    store.claim(lease(90), START + MINUTE, 1)
+    assert store.next_due() == START + timedelta(seconds=90)
+
+
+def test_a_look_says_who_drives(store):
+    saga, held = driven(store)
+    seen = store.look(saga.id)
+    assert (seen.owner, seen.driven_until) == (held.owner, held.expires_at)
+    assert same(seen.saga, saga)
+    store.hand_over(saga, held)
+    assert store.look(saga.id).driven_until is None
+    with pytest.raises(SagaNotFound):
+        store.look(uuid4())
+
+
 # --- idempotency ----------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -117,3 +118,46 @@ def test_a_worker_reports_and_stops_in_order_when_it_is_told_to(engine, stub):
         process.send_signal(signal.SIGTERM)
         assert process.wait(DEADLINE) == 0
     assert not WorkerRow.objects.exists()
+
+
+def test_new_work_wakes_a_worker_at_once(engine, stub):
+    with worker(stub[0], "--poll", "10"):
+        until(listening)
+        begun = time.monotonic()
+        saga = engine.start(order())
+        assert ended(engine, saga.id).status == "COMPLETED"
+    assert time.monotonic() - begun < 5, "it waited for its next look"
+
+
+def test_a_retry_is_taken_up_when_it_is_due(engine, stub):
+    with worker(stub[0], "--poll", "10"):
+        until(listening)
+        begun = time.monotonic()
+        with pytest.raises(Crash):
+            engine.start(order(wait=25))  # its lease ends after a second
+        [saga_id] = [row["id"] for row in bootstrap.platform().queries.sagas(SagaFilter(active=True), 10)]
+        with connection.cursor() as cursor:
+            cursor.execute("NOTIFY saga_due")
+        assert ended(engine, saga_id).status == "COMPLETED"
+    assert 1 <= time.monotonic() - begun < 6, "it came too early, or waited for its next look"
+
+
+def test_a_worker_that_is_told_to_stop_finishes_its_call_and_hands_the_saga_back(engine):
+    hold = threading.Event()
+    with participants(hold) as (url, calls), worker(url) as process:
+        saga = engine.start(order())
+        until(lambda: calls)
+        process.send_signal(signal.SIGTERM)
+        assert any("worker stopping" in line for line in process.stderr)
+        hold.set()
+        assert process.wait(DEADLINE) == 0
+    left = engine.store.look(saga.id)
+    assert left.driven_until is None
+    assert [event.step for event in left.saga.history if event.outcome == "succeeded"] == ["verification_stock"]
+
+
+def listening() -> bool:
+    """Whether a worker has looked once, and waits for notices: none is lost from then on."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN saga_due' AND state = 'idle'")
+        return bool(cursor.fetchone()[0])

@@ -33,6 +33,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int) -> None:
         self.server.calls.append(f"{self.command} {self.path}")
+        if self.server.hold:
+            self.server.hold.wait(30)
         words = [word for word in self.path.split("/") if word in ANSWERS]
         body = json.dumps(ANSWERS[words[-1]]).encode()
         self.send_response(status)
@@ -46,10 +48,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def participants() -> Iterator[tuple[str, list[str]]]:
-    """The URL of a service that plays all of them, and the list of calls that it gets."""
+def participants(hold: threading.Event | None = None) -> Iterator[tuple[str, list[str]]]:
+    """The URL of a service that plays all of them, and the list of calls that it gets.
+
+    With `hold` it answers nothing until that is set.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.calls = []
+    server.calls, server.hold = [], hold
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -7,90 +7,127 @@ import socket
 import threading
 from argparse import ArgumentParser
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand
-from django.db import close_old_connections
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, close_old_connections
 from prometheus_client import start_http_server
 
 from application.ports import Claimed, Lease
 from application.recovery import claim_due, drive
-from domain.exceptions import SagaError
+from domain.exceptions import SagaError, StoreUnavailable
 from interfaces.platform import Platform, platform
 
 logger = logging.getLogger("saga")
-BEAT_EVERY = 2.0
-"""Seconds between two reports that the worker is at work."""
+BEAT_EVERY = timedelta(seconds=2)
+"""Between two reports that the worker is at work."""
+LONGEST_POLL = 10.0
+"""Seconds; a worker reports with each look, and one that is silent for longer counts as gone."""
+MOMENT = 0.05
+"""Seconds after which to look again for work that is due and that another worker has in hand."""
 
 
 class Command(BaseCommand):
-    """`python manage.py saga_worker`: runs until SIGTERM or SIGINT, and finishes what it holds before it ends."""
+    """`python manage.py saga_worker`: runs until SIGTERM or SIGINT, and finishes or hands back what it holds."""
 
     help = "Take over due sagas (expired leases, retries, asynchronous starts) and drive them. Several may run at once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The command's options."""
-        parser.add_argument("--threads", type=int, default=8, help="sagas driven at once (default 8)")
-        parser.add_argument("--poll", type=float, default=0.5, help="seconds between looks for due work (default 0.5)")
+        parser.add_argument("--threads", type=int, default=16, help="sagas driven at once (default 16)")
+        parser.add_argument(
+            "--poll",
+            type=float,
+            default=2.0,
+            help="seconds between looks for due work without notice (default 2)",
+        )
         parser.add_argument("--metrics-port", type=int, help="serve this process's metrics on this port")
         parser.add_argument("--metrics-host", default="127.0.0.1", help="address of the metrics (default 127.0.0.1)")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Work until told to stop."""
+        if options["threads"] < 1 or not 0 < options["poll"] <= LONGEST_POLL:
+            raise CommandError(
+                f"--threads must be 1 or more, and --poll more than 0 and at most {LONGEST_POLL} seconds."
+            )
+        built = platform()
+        built.prepare()
         if options["metrics_port"]:
             start_http_server(options["metrics_port"], addr=options["metrics_host"])
-        stop = threading.Event()
+        worker = Worker(built, options["threads"], options["poll"])
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        Worker(platform(), options["threads"], options["poll"], stop).run()
+            signal.signal(number, lambda *_: worker.stop())
+        worker.run()
 
 
 class Worker:
     """The loop of one worker process."""
 
-    def __init__(self, built: Platform, threads: int, poll: float, stop: threading.Event) -> None:
+    def __init__(self, built: Platform, threads: int, poll: float) -> None:
         self._engine, self._heartbeat = built.engine, built.heartbeat
-        self._threads = threads
-        self._poll = poll
-        self._stop = stop
+        self._notices = built.notices()
+        self._threads, self._poll = threads, poll
+        self._stop = threading.Event()
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._started_at = datetime.now(UTC)
+        self._started_at = self._engine.clock.now()
         self._slots = threading.Semaphore(threads)
-        self._beat_at = 0.0
+        self._beat_at = self._started_at - BEAT_EVERY
+
+    def stop(self) -> None:
+        """End `run` when what is under way has come to a checkpoint. A signal may call this."""
+        self._stop.set()
+        self._notices.wake()
 
     def run(self) -> None:
-        """Claim what there are free threads for, until told to stop; then finish it."""
+        """Claim what there are free threads for, until told to stop; then finish it or hand it back."""
         logger.info("worker started", extra={"worker": self._name, "threads": self._threads})
         with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="saga") as pool:
             while not self._stop.is_set():
-                if not self._work(pool):
-                    self._stop.wait(self._poll)
-        self._heartbeat.forget(self._name, datetime.now(UTC))
+                pause = self._work(pool)
+                if pause:
+                    self._notices.wait(pause)
+            logger.info("worker stopping", extra={"worker": self._name})
+        self._heartbeat.forget(self._name, self._engine.clock.now())
+        self._notices.close()
         logger.info("worker stopped", extra={"worker": self._name})
 
-    def _work(self, pool: ThreadPoolExecutor) -> int:
-        """One look for due work; how many sagas it took. The outermost loop: whatever fails is logged, and goes on."""
+    def _work(self, pool: ThreadPoolExecutor) -> float:
+        """One look for due work; in how many seconds to look again unless woken before.
+
+        The outermost loop: whatever fails is logged, and goes on.
+        """
         try:
             self._report()
             free = self._take_slots()
+            if not free:
+                return self._poll  # whoever finishes wakes us
             try:
-                lease, claimed = claim_due(self._engine, free) if free else (None, [])
+                lease, claimed = claim_due(self._engine, free)
             finally:
                 self._give_slots(free)
             for one in claimed:
                 self._slots.acquire()
                 pool.submit(self._drive, one, lease)
+            return 0 if claimed else self._until_due()
+        except (DatabaseError, StoreUnavailable) as error:
+            reason = str(error.__cause__ or error).strip()
+            logger.error("the worker cannot look for work", extra={"reason": reason, "retry_in": self._poll})  # noqa: TRY400
         except Exception:
-            logger.exception("the worker could not look for work; it tries again")
-            close_old_connections()
-            return 0
-        return len(claimed)
+            logger.exception("the worker could not look for work", extra={"retry_in": self._poll})
+        close_old_connections()
+        return self._poll
+
+    def _until_due(self) -> float:
+        """Seconds until the next saga is due, a poll at most; a moment when another worker is just taking one."""
+        due_at = self._engine.store.next_due()
+        left = self._poll if due_at is None else (due_at - self._engine.clock.now()).total_seconds()
+        return min(max(left, MOMENT), self._poll)
 
     def _drive(self, claimed: Claimed, lease: Lease) -> None:
         saga_id = str(claimed.saga.id)
         try:
-            drive(self._engine, claimed, lease)
+            drive(self._engine, claimed, lease, self._stop.is_set)
         except SagaError as error:
             logger.warning("saga left to its lease", extra={"saga_id": saga_id, "reason": str(error)})
         except Exception:
@@ -98,6 +135,7 @@ class Worker:
         finally:
             close_old_connections()
             self._slots.release()
+            self._notices.wake()
 
     def _take_slots(self) -> int:
         taken = 0
@@ -110,7 +148,7 @@ class Worker:
             self._slots.release()
 
     def _report(self) -> None:
-        now = datetime.now(UTC)
-        if now.timestamp() - self._beat_at >= BEAT_EVERY:
+        now = self._engine.clock.now()
+        if now - self._beat_at >= BEAT_EVERY:
             self._heartbeat.beat(self._name, self._started_at, now)
-            self._beat_at = now.timestamp()
+            self._beat_at = now

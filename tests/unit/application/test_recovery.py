@@ -1,13 +1,15 @@
 """A driver dies at every possible moment; another goes on. Each effect once, none forgotten."""
 
+from contextlib import suppress
 from itertools import count
 
 import pytest
 
 from application.recovery import claim_due, drive
 from domain.calls import Task
+from domain.entities import MOST_TAKEOVERS
 from domain.events import EventType
-from domain.outcomes import Rejected, Unavailable
+from domain.outcomes import Postponed, Rejected, Unavailable
 from tests.support.dialogue import step, workflow
 from tests.support.driving import Bench, Crash
 
@@ -121,3 +123,51 @@ def test_a_saga_that_was_given_up_in_order_is_not_taken_for_abandoned():
     bench.start()
     saga = bench.work_until_rest()
     assert EventType.DRIVER_REPLACED not in {event.type for event in saga.history}
+
+
+class TestAParticipantThatShouldNotBeCalled:
+    """The scheduler's part of breaker and bulkhead: due work waits, at no cost, and holds no thread."""
+
+    def test_frees_the_request_and_uses_up_no_attempt(self):
+        bench = Bench(workflow(step("a"), step("b")), max_retries=0)
+        bench.services.script = lambda task: Postponed("b is busy", 1.0) if task.step == "b" else None
+        saga = bench.start()
+        assert saga.status == "RUNNING"
+        assert bench.clock.slept == []
+        bench.services.script = lambda _: None
+        assert bench.work_until_rest().status == "COMPLETED"
+
+    def test_is_waited_for_until_the_deadline_and_then_undone(self):
+        bench = Bench(workflow(step("a"), step("b")), max_retries=0)
+        bench.services.script = lambda task: Postponed("b is busy", 1.0) if task.step == "b" else None
+        bench.start()
+        assert bench.work_until_rest().status == "COMPENSATED"
+        assert bench.services.left == []
+
+
+def test_a_worker_that_stops_hands_back_what_it_drives():
+    bench = Bench(workflow(step("a"), step("b"), step("c")))
+    bench.start(wait=0)
+    lease, [claimed] = claim_due(bench.engine, 1)
+    assert drive(bench.engine, claimed, lease, stopping=lambda: True)
+    assert [task.step for task in bench.services.calls] == ["a"]
+    assert bench.work_until_rest().status == "COMPLETED"
+    assert [task.step for task in bench.services.calls] == ["a", "b", "c"]
+
+
+def test_a_saga_that_fells_every_driver_is_parked():
+    bench = Bench(workflow(step("a")))
+
+    def felled(task: Task) -> None:
+        raise Crash
+
+    bench.services.after = felled
+    with pytest.raises(Crash):
+        bench.start()
+    for _ in range(MOST_TAKEOVERS + 1):  # the deadline passes on the way: then it is the undo that fells them
+        bench.clock.sleep(100)
+        with suppress(Crash):
+            bench.work()
+    [saga] = [row.saga() for row in bench.store.rows.values()]
+    assert saga.status == "STUCK"
+    assert "10 drivers in a row vanished" in saga.parked_reason

@@ -7,7 +7,7 @@ import pytest
 from domain.definition import Request, RetryPolicy, Step
 from domain.entities import Saga
 from domain.events import EventType
-from domain.outcomes import Rejected, Succeeded, Unavailable, Unknown
+from domain.outcomes import Postponed, Rejected, Succeeded, Unavailable, Unknown
 from tests.support.dialogue import ANNA, START, Dialogue, step, workflow
 
 A, B, C = "POST svc /a", "POST svc /b", "POST svc /c"
@@ -258,7 +258,7 @@ class TestPostpone:
     def test_uses_up_no_attempt(self):
         dialogue = Dialogue(workflow(step("a")), max_retries=0)
         task = dialogue.tasks()[0]
-        dialogue.events += dialogue.saga.postpone(task, 5, "svc is not called now", dialogue.now)
+        dialogue.events += dialogue.saga.postpone(Postponed("svc is not called now", 5), dialogue.now, task)
         assert dialogue.saga.wake_at() == START + timedelta(seconds=5)
         [again] = dialogue.tasks()
         assert (again.attempt.number, again.key) == (1, task.key)
@@ -266,18 +266,18 @@ class TestPostpone:
 
     def test_of_a_do_beyond_the_deadline_fails_it_as_certainly_not_done(self):
         dialogue = Dialogue(workflow(step("a"), step("b"))).ok()
-        dialogue.events += dialogue.saga.postpone(dialogue.tasks()[0], 60, "svc is not called now", dialogue.now)
+        dialogue.events += dialogue.saga.postpone(Postponed("not now", 60), dialogue.now, dialogue.tasks()[0])
         dialogue.expect(UNDO_A).ok().ends("COMPENSATED", "undone")
 
     def test_of_an_undo_has_no_limit(self):
         dialogue = Dialogue(workflow(step("a"), step("b")), max_retries=0).ok().given(Rejected("no"))
         for _ in range(50):
-            dialogue.events += dialogue.saga.postpone(dialogue.tasks()[0], 60, "not now", dialogue.now)
+            dialogue.events += dialogue.saga.postpone(Postponed("not now", 60), dialogue.now, dialogue.tasks()[0])
         dialogue.expect(UNDO_A).ok().ends("COMPENSATED", "undone")
 
     def test_means_that_nothing_went_out(self):
         dialogue = Dialogue(workflow(step("a"), step("b"))).ok()
-        dialogue.events += dialogue.saga.postpone(dialogue.tasks()[0], 5, "not now", dialogue.now)
+        dialogue.events += dialogue.saga.postpone(Postponed("not now", 5), dialogue.now, dialogue.tasks()[0])
         dialogue.act("compensate").expect(UNDO_A).given(Succeeded()).ends("COMPENSATED", "undone")
 
 
