@@ -111,6 +111,42 @@ class Notices(Protocol):
         """Listen no more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prunable:
+    """How many finished sagas of a workflow are past their retention, and when the first of them finished."""
+
+    workflow: str
+    sagas: int
+    oldest: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What one batch deleted; `until` is when the last of its sagas finished, None when it found none."""
+
+    sagas: int = 0
+    events: int = 0
+    messages: int = 0
+    until: datetime | None = None
+
+
+class Retention(Protocol):
+    """Deletes finished sagas that nobody needs any more. A live saga, and one whose messages wait, is never deleted."""
+
+    def workflows(self) -> list[str]:
+        """The names that a saga can have been started under."""
+
+    def prunable(self, workflow: str, before: datetime) -> Prunable | None:
+        """The finished sagas of the workflow that finished before the time; None when there are none."""
+
+    def prune(self, workflow: str, before: datetime, since: datetime | None, limit: int) -> Pruned:
+        """Delete up to `limit` of them with all that belongs to them, oldest first, in one short transaction.
+
+        What another process is deleting is passed over. `since` is the `until` of the batch before: what finished
+        earlier is not looked at again, which keeps a batch's cost from growing with what was deleted before it.
+        """
+
+
 class Participants(Protocol):
     """The business services."""
 

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from application.operations import Operations
-from application.ports import Notices
+from application.ports import Notices, Retention
 from application.queries import Check, Heartbeat, SagaQueries
 from application.saga_orchestrator import SagaOrchestrator
 
@@ -24,6 +24,7 @@ class Platform:
     heartbeat: Heartbeat
     notices: Callable[[], Notices]
     """Begins to listen for new work."""
+    retention: Retention
     checks: Mapping[str, Callable[[], Check]]
     """Each part that must work for the service to be ready, by name."""
     exposition: Callable[[], bytes]

@@ -18,6 +18,7 @@ from infrastructure.definition_store import DefinitionStore
 from infrastructure.guard import Guard
 from infrastructure.http_participants import HttpParticipants
 from infrastructure.notices import PostgresNotices
+from infrastructure.retention import PostgresRetention
 from infrastructure.saga_queries import PostgresSagaQueries
 from infrastructure.saga_store import PostgresSagaStore
 from interfaces.platform import Platform
@@ -84,6 +85,7 @@ def platform() -> Platform:
         queries=PostgresSagaQueries(),
         heartbeat=health.WorkerHeartbeat(),
         notices=PostgresNotices,
+        retention=PostgresRetention(),
         checks={
             "database": health.database,
             "gateway": partial(health.gateway, gateway_url),

@@ -103,3 +103,23 @@ def test_the_waits_come_before_each_effect_and_at_the_end(served, monkeypatch):
     )
     place(engine)
     assert waits == ["off", "off", "on", "on", "on"]
+
+
+def test_every_checkpoint_but_the_last_touches_no_index(served, observer):
+    """Heap-only updates: an index on anything that changes while a saga runs would end them, partial or not."""
+    engine, _ = served
+    place(engine)
+    before = flushed_updates(observer)
+    place(engine)
+    updates, heap_only = (now - then for now, then in zip(flushed_updates(observer), before, strict=True))
+    assert (updates, heap_only) == (4, 3)
+
+
+def flushed_updates(cursor: psycopg2.extensions.cursor) -> tuple[int, int]:
+    """Updates of `sagas`, and those of them that were heap-only, after the order's own session has reported them."""
+    with connection.cursor() as own:
+        own.execute("SELECT pg_stat_force_next_flush()")
+        own.execute("SELECT 1")
+    cursor.execute("SELECT pg_stat_clear_snapshot()")
+    cursor.execute("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sagas'")
+    return cursor.fetchone()
