@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from domain.events import SagaStatus
 
 _MOVING = [SagaStatus.COMPENSATING.value, SagaStatus.RUNNING.value]
+_FINISHED = Q(finished_at__isnull=False)
 
 
 class EnumField(models.TextField):
@@ -73,10 +74,20 @@ class SagaRow(models.Model):
                 Coalesce(F("lease_expires_at"), F("wake_at")), name="saga_due", condition=Q(status__in=_MOVING)
             ),
             models.Index(fields=["id"], name="saga_live", condition=Q(finished_at__isnull=True)),
-            models.Index(fields=["correlation_id"], name="saga_correlation"),
-            # Retention: what finished first is deleted first. Touched once, by the checkpoint that finishes the saga.
+            models.Index(fields=["correlation_id", "id"], name="saga_correlation"),
+            # Of finished sagas, written once, by the checkpoint that finishes the saga. No `state` even here:
+            # PostgreSQL asks whether any index's column changed, also of a partial index that does not have the row.
+            # `status`, which saga_due's condition has too, changes only when a saga turns back, and at its end.
+            # Retention: what finished first is deleted first.
+            models.Index(fields=["workflow", "finished_at"], name="saga_finished", condition=_FINISHED),
+            # Lists, newest first (sql/listed.sql). A kind of finished saga says its state, and there are few kinds.
             models.Index(
-                fields=["workflow", "finished_at"], name="saga_finished", condition=Q(finished_at__isnull=False)
+                fields=["workflow", "version", "status", "id"], name="saga_finished_kind", condition=_FINISHED
+            ),
+            models.Index(
+                fields=["tenant", "workflow", "version", "status", "id"],
+                name="saga_finished_tenant",
+                condition=_FINISHED,
             ),
         ]
 

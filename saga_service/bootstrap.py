@@ -96,7 +96,7 @@ def platform() -> Platform:
 
 
 def new_id() -> UUID:
-    """A UUIDv7: ids in the order of time, so that new rows stand together in every index."""
+    """A UUIDv7: ids in the order of time, so that new rows stand together and lists by time read few."""
     return uuid_utils.compat.uuid7()
 
 

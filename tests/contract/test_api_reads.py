@@ -56,6 +56,20 @@ def test_sagas_are_listed_newest_first(api, sagas):
         ("active=1&status=FAILED", []),
         ("q=desk-1", [0]),
         ("q=nothing", []),
+        ("q=desk-1&correlation_id=desk-1", [0]),
+        ("q=desk-1&correlation_id=desk-2", []),
+        ("q=desk-1&status=FAILED", []),
+        ("tenant=development", [2, 1, 0]),
+        ("tenant=development&status=FAILED", [1]),
+        ("tenant=development&active=true", [2]),
+        ("tenant=development&state=SAGA_TERMINEE&workflow=commandes", [0]),
+        ("correlation_id=desk-2&active=true", []),
+        ("correlation_id=desk-2&active=false&workflow=commandes&state=SAGA_ANNULEE", [1]),
+        ("state=VERIFICATION_STOCK", [2]),
+        ("status=COMPLETED&state=SAGA_ANNULEE", []),
+        ("created_after=0001-01-01&created_before=9999-12-31T23:59:59Z", [2, 1, 0]),
+        ("created_after=0001-01-01&status=FAILED", [1]),
+        ("created_before=1969-01-01&workflow=commandes", []),
     ],
 )
 def test_sagas_are_found_by_what_they_are(api, sagas, query, chosen):
@@ -64,6 +78,15 @@ def test_sagas_are_found_by_what_they_are(api, sagas, query, chosen):
 
 def test_a_saga_is_found_by_its_id(api, sagas):
     assert listed(api, f"q={sagas[1]}") == [sagas[1]]
+    assert listed(api, f"q={sagas[1]}&status=FAILED&created_after=2020-01-01") == [sagas[1]]
+    assert listed(api, f"q={sagas[1]}&status=COMPLETED") == []
+
+
+def test_an_id_may_be_the_correlation_id_of_others(api, sagas):
+    named = [api.post(START, {"workflow": "commandes", "input": ORDER, "correlation_id": sagas[0]}).json()["id"]]
+    assert listed(api, f"q={sagas[0]}") == [*named, sagas[0]]
+    assert listed(api, f"q={sagas[0]}&limit=1") == named
+    assert listed(api, f"q={sagas[0]}&limit=1&cursor={named[0]}") == [sagas[0]]
 
 
 def test_sagas_are_found_by_when_they_started(api, sagas):
@@ -75,12 +98,13 @@ def test_sagas_are_found_by_when_they_started(api, sagas):
     assert listed(api, f"created_after={tomorrow}") == []
 
 
-def test_pages_meet_without_a_gap_or_an_overlap(api, sagas):
-    read, query = [], "limit=1"
+@pytest.mark.parametrize("chosen", ["limit=1", "limit=1&workflow=commandes", "limit=1&tenant=development"])
+def test_pages_meet_without_a_gap_or_an_overlap(api, sagas, chosen):
+    read, query = [], chosen
     while query:
         page = shaped(api.get(f"{SAGAS}?{query}"), contracts.SAGA_PAGE)
         read += [saga["id"] for saga in page["results"]]
-        query = page["next"] and f"limit=1&cursor={page['next']}"
+        query = page["next"] and f"{chosen}&cursor={page['next']}"
 
     assert read == sagas[::-1]
 

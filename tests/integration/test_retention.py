@@ -292,3 +292,25 @@ def test_a_live_saga_cannot_be_deleted_at_all():
     with pytest.raises(IntegrityError, match="not finished"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("WITH e AS (DELETE FROM saga_evenements) DELETE FROM sagas WHERE id = %s", [running])
     assert left() == {running}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_person_who_watches_is_told_how_far_it_is(monkeypatch, watched):
+    finished = [NOW - timedelta(days=days) for days in (92, 91)]
+    for at in finished:
+        saga(90, finished_at=at)
+    errors = io.StringIO()
+    monkeypatch.setattr(errors, "isatty", lambda: watched)
+    monkeypatch.setattr(sys, "stderr", errors)
+    monkeypatch.setattr(saga_prune, "REPORT_EVERY", 0)
+    pruned("--older-than", "90d", "--batch", "1")
+
+    expected = [
+        f"deleted {count} sagas, {2 * count} events and 0 messages; "
+        f"commandes up to {at.isoformat(timespec='seconds')}, "
+        for count, at in enumerate(finished, 1)
+    ]
+    told = errors.getvalue().splitlines()
+    assert [line.startswith(start) for line, start in zip(told, expected, strict=watched)] == [True] * len(told)
+    assert len(told) == (2 if watched else 0)
