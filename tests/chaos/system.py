@@ -1,0 +1,222 @@
+"""The system under test: its real processes, with a fault proxy before the participants and one before PostgreSQL."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+from devstack import postgres
+from devstack.processes import Processes, ProcessError, answers, free_port
+from tests.chaos import guard
+from tests.chaos.database import Database
+from tests.chaos.drivers import Drivers, children
+from tests.chaos.faults import Fault
+from tests.chaos.gateway import FaultGateway
+from tests.chaos.plan import Plan, Tally
+from tests.chaos.wire import WireProxy
+
+ROOT = Path(__file__).parents[2]
+SERVICES = ("catalogue", "inventaire", "commandes")
+WORKERS = ("worker-1", "worker-2")
+OWN_KEY = "s3cret-of-the-chaos-run"
+SECRETS = {
+    "SECRET_KEY": "s3cret-of-django-0001",
+    "KONG_API_KEY": "s3cret-of-the-gateway-0002",
+    "GATEWAY_SHARED_SECRET": "s3cret-that-the-gateway-adds-0003",
+}
+SECONDS_TO_START = 60.0
+
+
+class Loop:
+    """An event loop in a thread of its own, for the proxies."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Any], seconds: float = 30.0) -> Any:
+        """Do it there, and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(seconds)
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do it there."""
+        asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self) -> None:
+        self.run(self._cancel_all())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _cancel_all(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._loop.shutdown_default_executor()
+
+
+class System:
+    """All processes of one run. Use as a context manager, in the main thread; leaving it ends all of them."""
+
+    def __init__(self, directory: Path, plan: Plan, tally: Tally, mutation: str | None = None) -> None:
+        self.directory, self.plan, self.tally = directory, plan, tally
+        self.database = Database()
+        self.ports = {name: free_port() for name in (*SERVICES, "api")}
+        self.drivers = Drivers(self.driver_pids)
+        self._mutation = mutation
+        self._marker = f"CHAOS_RUN={uuid4().hex}"
+        self._postgres_port = 0
+        self._pids: dict[str, int] = {}
+        self._commands: dict[str, tuple[str, ...]] = {}
+        self._processes = Processes(directory / "logs", ROOT)
+        self._loop = Loop()
+        services = {name: self.ports[name] for name in SERVICES}
+        self.gateway = FaultGateway(plan, tally, self.drivers, self.database, services)
+        self.wire = WireProxy(plan, tally, self.drivers, lambda: self._postgres_port)
+
+    # --- life and death -----------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "tests.chaos.guard", self._marker, str(self._postgres_directory)]
+        self._guard = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True)
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.drivers.wake_all()
+        left: list[int] = []
+        try:
+            self._processes.stop()
+        finally:
+            left = guard.end(self._marker, self._postgres_directory)
+            assert self._guard.stdin
+            self._guard.stdin.close()
+            self._guard.wait()
+            self._loop.close()
+        assert not left, f"processes that cannot be ended: {left}"
+
+    def _start(self) -> None:
+        self.start_postgres()
+        self._loop.run(self.wire.open())
+        self._loop.run(self.gateway.open())
+        for name in SERVICES:
+            self._start_participant(name)
+        migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+        subprocess.run(migrate, cwd=ROOT, env=self._environment(), check=True)
+        self.start_drivers()
+
+    def start_drivers(self) -> None:
+        """gunicorn with its two processes, and two workers; returns when the API answers."""
+        if self._mutation:
+            serve, work = ["tests.chaos.mutant:application"], ["-m", "tests.chaos.mutant", "saga_worker"]
+        else:
+            serve, work = ["saga_service.wsgi:application"], ["manage.py", "saga_worker"]
+        serve = ["-m", "gunicorn", *serve, "--config", "saga_service/gunicorn_conf.py"]
+        self._run("gunicorn", *serve, "--bind", f"127.0.0.1:{self.ports['api']}")
+        for name in WORKERS:
+            self._run(name, *work)
+        self._wait("gunicorn", lambda: answers(f"http://127.0.0.1:{self.ports['api']}/health"))
+
+    def tend(self) -> None:
+        """Start again what has died and has no parent that would do it."""
+        for name in (*WORKERS, *SERVICES):
+            try:
+                self._processes.check(name)
+            except ProcessError:
+                self._run(name, *self._commands[name])
+        self._processes.check("gunicorn")  # its processes are its own to replace
+
+    # --- faults of whole parts ----------------------------------------------------------------------------------
+
+    def restart_postgres(self, mode: str) -> None:
+        postgres.stop(self._postgres_directory, mode)
+        self.start_postgres()
+
+    def start_postgres(self) -> None:
+        # Killed processes lose nothing without fsync, only a machine that loses its power does.
+        self.database.url = postgres.ensure_running(self._postgres_directory, settings={"fsync": "off"})
+        self._postgres_port = int(self.database.url.rpartition(":")[2].partition("/")[0])
+
+    def kill_participant(self, name: str) -> None:
+        self._kill(name)
+        self.tally.count(Fault.PARTICIPANT_KILLED)
+
+    def kill_everything(self) -> None:
+        """gunicorn, its processes, both workers and PostgreSQL, as a power cut would; nothing is started again."""
+        for name in ("gunicorn", *WORKERS):
+            self._kill(name)
+        postgres.stop(self._postgres_directory, "immediate")
+        self.drivers.stopped.clear()
+
+    def refuse(self, seconds: float) -> None:
+        """The gateway's port is closed for a moment."""
+        self._loop.start(self.gateway.refuse(seconds))
+
+    def settle(self) -> None:
+        """Deliver what the gateway still holds back."""
+        self._loop.run(self.gateway.settle())
+
+    # --- processes ----------------------------------------------------------------------------------------------
+
+    def driver_pids(self) -> list[int]:
+        """The processes that drive sagas."""
+        gunicorn = self._pids.get("gunicorn")
+        workers = [self._pids[name] for name in WORKERS if name in self._pids]
+        return [*(children(gunicorn) if gunicorn else []), *workers]
+
+    def logs(self) -> str:
+        """What all lives of all processes have written."""
+        return "".join(log.read_text(errors="replace") for log in sorted((self.directory / "logs").glob("*.log")))
+
+    @property
+    def _postgres_directory(self) -> Path:
+        return self.directory / "postgres"
+
+    def _run(self, name: str, *arguments: str) -> None:
+        """Start a process under this name, again if need be; every life of it has a log of its own."""
+        self._commands[name] = arguments
+        log = self._processes.log(name)
+        if log.exists():
+            log.rename(log.with_suffix(f".{time.time_ns()}.log"))
+        self._pids[name] = self._processes.start(name, [sys.executable, *arguments], self._environment())
+
+    def _start_participant(self, name: str) -> None:
+        port, database = str(self.ports[name]), str(self.directory / f"{name}.sqlite3")
+        self._run(name, "-m", "participants", name, "--host", "127.0.0.1", "--port", port, "--database", database)
+        self._wait(name, lambda: answers(f"http://127.0.0.1:{port}/health"))
+
+    def _wait(self, name: str, healthy: Callable[[], bool]) -> None:
+        self._processes.wait_until(name, healthy, SECONDS_TO_START)
+
+    def _kill(self, name: str) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._pids[name], signal.SIGKILL)
+
+    def _environment(self) -> dict[str, str]:
+        product = ("DB_", "DJANGO_", "DEBUG", "PROMETHEUS_", "SAGA_", "KONG_", "WEB_", "DATABASE_", "MAX_RETRIES")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(product)}
+        marker, _, value = self._marker.partition("=")
+        return {
+            **{name: value for name, value in kept.items() if not name.endswith("_URL")},
+            **SECRETS,
+            marker: value,
+            "DATABASE_URL": f"postgresql://saga@127.0.0.1:{self.wire.port}/saga",
+            "KONG_GATEWAY_URL": f"http://127.0.0.1:{self.gateway.port}",
+            "SAGA_API_KEYS": f"chaos:saga-operator:{OWN_KEY}",
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "CHAOS_MUTATION": self._mutation or "",
+        }

@@ -1,0 +1,153 @@
+"""A proxy of PostgreSQL's wire protocol that looks for the product's checkpoints, and strikes some.
+
+Only the framing is understood: a message is a letter, a length and a body. A statement is one `Q`; its answer ends
+with `Z` (ready for the next). The product's statements are recognised by their text, `EXECUTE saga_checkpoint (...)`.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.chaos.drivers import Connection, Drivers
+from tests.chaos.faults import Fault
+from tests.chaos.plan import Plan, Tally
+
+WANTS_ENCRYPTION = {80877103, 80877104}
+STATEMENT = re.compile(rb"EXECUTE saga_(checkpoint|create) \(")
+SAGA = re.compile(rb"'([0-9a-f-]{36})'::uuid")
+CORRELATION = re.compile(rb"'(chaos-\d+-\d+)'")
+NO_ROW = b"D" + (11).to_bytes(4) + (1).to_bytes(2) + (1).to_bytes(4) + b"0"
+"""The answer `count(*) = 0`."""
+
+
+class Struck(Exception):
+    """This connection ends here."""
+
+
+@dataclass(slots=True)
+class _Session:
+    """One connection of the product."""
+
+    connection: Connection
+    fault: Fault | None = None
+    """What happens when the statement under way has been answered."""
+    saga_id: str = ""
+    at_checkpoint: bool = False
+    answer: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class WireProxy:
+    """The server; it runs in the harness's event loop."""
+
+    plan: Plan
+    tally: Tally
+    drivers: Drivers
+    postgres: Callable[[], int]
+    """The server's port."""
+    port: int = 0
+    fenced: int = 0
+    """Checkpoints that moved nothing: another driver owned the saga, or the first try had got through."""
+    _server: asyncio.Server | None = None
+    _correlations: dict[str, str] = field(default_factory=dict)
+    _statements: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        if self._server:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass messages both ways until either side ends, or a fault does."""
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, Struck):
+            hello = await _hello(reader, writer)
+            to_server, into_server = await asyncio.open_connection("127.0.0.1", self.postgres())
+            into_server.write(hello)
+            session = _Session(Connection.accepted(writer))
+            ways = [
+                asyncio.ensure_future(self._ask(session, reader, into_server)),
+                asyncio.ensure_future(self._answer(session, to_server, writer)),
+            ]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+                into_server.close()
+        writer.close()
+
+    async def _ask(self, session: _Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            message = await _message(reader)
+            if message[:1] == b"Q":
+                self._look_at(session, message)
+            writer.write(message)
+
+    async def _answer(self, session: _Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            message = await _message(reader)
+            self.fenced += session.at_checkpoint and message == NO_ROW
+            if not session.fault:
+                writer.write(message)
+                continue
+            session.answer.append(message)
+            if message[:1] == b"Z":
+                self._strike_answered(session)
+                writer.write(b"".join(session.answer))
+                session.fault, session.answer = None, []
+
+    def _look_at(self, session: _Session, message: bytes) -> None:
+        """Find out whether this statement is a checkpoint that a fault was planned for. Raises Struck if it dies."""
+        found, saga = STATEMENT.search(message, 0, 64), SAGA.search(message)
+        session.at_checkpoint = bool(found and found[1] == b"checkpoint")
+        if not found or not saga:
+            return
+        kind = "creation" if found[1] == b"create" else "checkpoint"
+        session.saga_id = saga[1].decode()
+        correlation = CORRELATION.search(message)
+        if kind == "creation" and correlation:
+            self._correlations[session.saga_id] = correlation[1].decode()
+        self._statements[session.saga_id, kind] += 1
+        script = self.plan.script_of(self._correlations.get(session.saga_id, ""))
+        fault = self.plan.strike(script, kind, self._statements[session.saga_id, kind])
+        if fault is Fault.CHECKPOINT_LOST:
+            self.tally.count(fault, session.saga_id)
+            raise Struck
+        if fault is Fault.KILL_BEFORE_COMMIT and self.drivers.kill(session.connection):
+            self.tally.count(fault, session.saga_id)
+            raise Struck
+        if fault in {Fault.KILL_AFTER_COMMIT, Fault.COMMIT_ANSWER_LOST, Fault.CREATION_ANSWER_LOST}:
+            session.fault = fault
+
+    def _strike_answered(self, session: _Session) -> None:
+        """The statement has committed: kill, or cut, before its driver hears of it. Raises Struck."""
+        assert session.fault is not None
+        failed = any(message[:1] == b"E" for message in session.answer)
+        if failed:
+            return
+        if session.fault is Fault.KILL_AFTER_COMMIT and not self.drivers.kill(session.connection):
+            return
+        self.tally.count(session.fault, session.saga_id)
+        raise Struck
+
+
+async def _hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """The start-up message; a wish for encryption before it is declined, as a server without it does."""
+    while True:
+        length = await reader.readexactly(4)
+        content = await reader.readexactly(int.from_bytes(length) - 4)
+        if int.from_bytes(content[:4]) not in WANTS_ENCRYPTION:
+            return length + content
+        writer.write(b"N")
+
+
+async def _message(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readexactly(5)
+    return head + await reader.readexactly(int.from_bytes(head[1:]) - 4)
