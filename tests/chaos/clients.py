@@ -1,4 +1,4 @@
-"""The clients: threads that place the plan's orders over real HTTP, each in its own manner, and note what they are told.
+"""The clients: threads that place the plan's orders over real HTTP, each in its manner, and note what they are told.
 
 A client that is told nothing final is like a customer whose line went dead: it knows nothing, and nothing is held
 against the service for it. What it was told, it was promised.

@@ -52,8 +52,10 @@ class Drivers:
         return pid
 
     def wake(self, pid: int) -> None:
-        self.stopped.discard(pid)
-        _signal(pid, signal.SIGCONT)
+        """SIGCONT, unless it was killed meanwhile and its id may be another's."""
+        if pid in self.stopped:
+            self.stopped.discard(pid)
+            _signal(pid, signal.SIGCONT)
 
     def wake_all(self) -> None:
         for pid in list(self.stopped):

@@ -90,7 +90,7 @@ class FaultGateway:
     port: int = 0
     calls: int = 0
     _server: asyncio.Server | None = None
-    _attempts: Counter[str] = field(default_factory=Counter)
+    _attempts: Counter[tuple[str, str]] = field(default_factory=Counter)
     _held: dict[str, Call] = field(default_factory=dict)
     _late: set[asyncio.Task[None]] = field(default_factory=set)
     _idle: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -126,15 +126,18 @@ class FaultGateway:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection.accepted(writer)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            open_ = True
+        open_ = True
+        try:
             while open_:
                 self._idle.add(writer)
                 call = await _read(reader, connection)
                 self._idle.discard(writer)
                 open_ = await self._reply(call, writer)
-        self._idle.discard(writer)
-        writer.close()
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # its driver hung up, or is dead
+        finally:
+            self._idle.discard(writer)
+            writer.close()
 
     async def _reply(self, call: Call, writer: asyncio.StreamWriter) -> bool:
         """Answer one call; whether the connection stays open."""
@@ -158,11 +161,11 @@ class FaultGateway:
             return _own(404, "no Route matched with those values")
         self.calls += 1
         call.service, call.path = found.groups()
-        self._attempts[call.key] += 1
-        call.attempt = self._attempts[call.key]
         named = KEY.fullmatch(call.key)
         if named:
             call.saga_id, call.label = named["saga"], f"{named['place']}:{named['action']}"
+        self._attempts[call.saga_id, call.label] += 1
+        call.attempt = self._attempts[call.saga_id, call.label]
         call.script = self.plan.script_of(call.headers.get("x-correlation-id", ""))
         fault = self.plan.strike(call.script, call.label, call.attempt)
         return await (HANDLERS[fault](self, call) if fault else self._forward(call))

@@ -231,7 +231,9 @@ def _no_unknown_saga(evidence: Evidence) -> Found:
 def _stock_balances(evidence: Evidence) -> Found:
     """the stock is what it was, less what is reserved"""
     left = {
-        f"{product.id}/{store}": units for product in PRODUCTS for store, units in zip(STORES, product.stock, strict=True)
+        f"{product.id}/{store}": units
+        for product in PRODUCTS
+        for store, units in zip(STORES, product.stock, strict=True)
     }
     for effects in evidence.effects.values():
         for effect in effects:
@@ -365,6 +367,8 @@ def history(evidence: Evidence, saga_id: str) -> str:
         facts = (event.type, event.step, event.item, event.action, event.attempt, event.outcome, event.reason)
         told = " ".join(str(fact) for fact in facts if fact is not None)
         lines.append(f"  {event.seq:3} {event.at:%H:%M:%S.%f} {event.status} {event.state}: {told} {event.actor or ''}")
-    for effect in sorted(evidence.effects.get(saga_id, []), key=_when):
-        lines.append(f"  effect {effect.at[11:]} {effect.service} {effect.operation} {effect.place} {effect.quantity}")
+    lines += [
+        f"  effect {effect.at[11:]} {effect.service} {effect.operation} {effect.place} {effect.quantity}"
+        for effect in sorted(evidence.effects.get(saga_id, []), key=_when)
+    ]
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from application.saga_orchestrator import LEASE
 from tests.chaos.clients import Clients, Note
 from tests.chaos.faults import MOMENTS, Fault
 from tests.chaos.invariants import Evidence, Violation, check, gather, history
-from tests.chaos.plan import QUICK_RATE, Plan, Tally
+from tests.chaos.plan import QUICK_RATE, Plan, Script, Tally
 from tests.chaos.system import SERVICES, System
 
 TO_RECOVER = LEASE + 10.0
@@ -33,7 +33,7 @@ MAKE_UPS = 3
 SHOWN = 10
 """Histories of violated sagas that are printed whole."""
 
-_LIVE = "SELECT id::text, correlation_id FROM sagas WHERE status NOT IN ('COMPLETED','COMPENSATED','FAILED','STUCK')"
+_LIVE = "SELECT id::text FROM sagas WHERE status NOT IN ('COMPLETED', 'COMPENSATED', 'FAILED', 'STUCK')"
 _REPLACED = "SELECT count(*) FROM saga_evenements WHERE type = 'driver_replaced'"
 _REFUSED = "SELECT DISTINCT saga_id::text FROM saga_evenements WHERE reason LIKE 'cannot connect:%'"
 _STATUSES = "SELECT status::text, count(*) FROM sagas GROUP BY status ORDER BY status"
@@ -97,10 +97,7 @@ class Result:
             counts = (self.tally.injected[fault], len(touched), len(touched & broken))
             rows.append((fault.value, *map(str, counts)))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return [
-            f"{name:<{widths[0]}}  {'  '.join(cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))}"
-            for name, *cells in rows
-        ]
+        return ["  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]) for name, *cells in rows]
 
     def _summary(self) -> list[str]:
         return [f"{name}: {value}" for name, value in self.facts.items()]
@@ -126,6 +123,7 @@ def run(size: Size, seed: int, directory: Path, mutation: str | None = None, *, 
 
 
 def doomed(tally: Tally) -> set[str]:
+    """The sagas whose undo was made to fail for good."""
     return tally.touched[Fault.UNDO_NEVER_WORKS]
 
 
@@ -147,16 +145,16 @@ class Scenario:
         self._awaited_since = 0.0
 
     def run(self) -> None:
+        """The load, more of it for what met nobody, and the end."""
         try:
-            self._load(self._size.pace)
+            self._load(self._plan.scripts)
             for _ in range(MAKE_UPS):
-                if self._missing():
+                if self._tally.missing():
                     self._make_up()
             self._rest()
         finally:
             self._clients.stop.set()
-            self._clients.join()
-            self.notes += self._clients.notes
+        self.notes += self._clients.notes
         self._tally.touched[Fault.REFUSED].update(saga_id for (saga_id,) in self._system.database.rows(_REFUSED))
 
     def facts(self, begun: float) -> dict[str, Any]:
@@ -187,32 +185,22 @@ class Scenario:
 
     # --- phases -------------------------------------------------------------------------------------------------
 
-    def _load(self, pace: float | None) -> None:
-        """All orders, and the moments between them."""
-        del pace
-        self._clients.run(self._plan.scripts)
+    def _load(self, scripts: list[Script]) -> None:
+        """Place these orders, and let happen meanwhile what is to happen."""
+        self._clients.run(scripts)
         while self._clients.busy or self._awaited:
             self._tick()
-        self._clients.join()
 
     def _make_up(self) -> None:
         """More orders for faults that met nobody yet."""
-        missing = self._missing()
-        scripts = [self._plan.add(fault) for fault in missing if fault not in MOMENTS for _ in range(2)]
-        self._clients.run(scripts)
-        for fault in missing:
-            if fault in MOMENTS:
-                self._happen(fault)
-        while self._clients.busy or self._awaited:
-            self._tick()
-
-    def _missing(self) -> list[Fault]:
-        return self._tally.missing()
+        missing = self._tally.missing()
+        self._moments += [(0.0, fault) for fault in missing if fault in MOMENTS]
+        self._load([self._plan.add(fault) for fault in missing if fault not in MOMENTS for _ in range(2)])
 
     def _rest(self) -> None:
         """Nothing new; what is under way comes to its end."""
         end = time.monotonic() + self._size.to_rest
-        while self._live() and time.monotonic() < end:
+        while self._rows(_LIVE) and time.monotonic() < end:
             self._tick()
         self._system.settle()
 
@@ -235,8 +223,8 @@ class Scenario:
         happenings: dict[Fault, Callable[[], None]] = {
             Fault.REFUSED: lambda: self._system.refuse(AWAY),
             Fault.PARTICIPANT_KILLED: lambda: self._system.kill_participant(next(self._services)),
-            Fault.POSTGRES_RESTARTED: lambda: self._restart_postgres(fault, "fast"),
-            Fault.POSTGRES_KILLED: lambda: self._restart_postgres(fault, "immediate"),
+            Fault.POSTGRES_RESTARTED: lambda: self._restart_postgres(Fault.POSTGRES_RESTARTED, "fast"),
+            Fault.POSTGRES_KILLED: lambda: self._restart_postgres(Fault.POSTGRES_KILLED, "immediate"),
             Fault.EVERYTHING_KILLED: self._kill_everything,
         }
         happenings[fault]()
@@ -271,17 +259,21 @@ class Scenario:
         self._awaited, self._plan.calm = set(), False
 
     def _live(self) -> set[str]:
-        """The sagas under way, but those whose undo fails at every repetition: they take their time by design."""
+        """The sagas under way, but those whose undo fails at every repetition: they take long by design."""
+        return {saga_id for (saga_id,) in self._rows(_LIVE)} - doomed(self._tally)
+
+    def _rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """None while PostgreSQL is away."""
         try:
-            rows = self._system.database.rows(_LIVE)
+            return self._system.database.rows(statement)
         except psycopg2.OperationalError:
-            return set()
-        return {saga_id for saga_id, _ in rows}
+            return []
 
     def _speak(self) -> None:
         now = time.monotonic()
         if self._talk and now - self._spoken_at >= PROGRESS_EVERY:
             self._spoken_at = now
-            injected = sum(self._tally.injected.values())
-            phase = "everything restarted" if self._awaited else "faults"
-            say(f"{self._clients.issued} of {self._size.sagas} orders, {len(self._live())} sagas under way, {phase}: {injected}")
+            begun = f"{self._clients.issued} of {self._size.sagas} orders begun"
+            injected = f"{sum(self._tally.injected.values())} faults"
+            phase = ", recovering from the death of everything" if self._awaited else ""
+            say(f"{begun}, {len(self._rows(_LIVE))} sagas under way, {injected}{phase}")

@@ -42,8 +42,8 @@ def full(sagas: int) -> Size:
     moments += [(0.35, Fault.EVERYTHING_KILLED), (0.85, Fault.EVERYTHING_KILLED)]
     return Size(
         sagas=sagas,
-        clients=24,
-        pace=None,
+        clients=32,
+        pace=8.0,
         quotas={
             Fault.STOP_BEYOND_LEASE: share(0.001),
             Fault.TWO_DRIVERS: share(0.008),

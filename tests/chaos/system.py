@@ -1,7 +1,6 @@
 """The system under test: its real processes, with a fault proxy before the participants and one before PostgreSQL."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from devstack import postgres
-from devstack.processes import Processes, ProcessError, answers, free_port
+from devstack.processes import ProcessError, Processes, answers, free_port
 from tests.chaos import guard
 from tests.chaos.database import Database
 from tests.chaos.drivers import Drivers, children
@@ -62,6 +61,7 @@ class Loop:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what was closed is let go in the next turn
         await self._loop.shutdown_default_executor()
 
 
@@ -106,6 +106,8 @@ class System:
             assert self._guard.stdin
             self._guard.stdin.close()
             self._guard.wait()
+            self._loop.run(self.gateway.close())
+            self._loop.run(self.wire.close())
             self._loop.close()
         assert not left, f"processes that cannot be ended: {left}"
 
@@ -134,9 +136,7 @@ class System:
     def tend(self) -> None:
         """Start again what has died and has no parent that would do it."""
         for name in (*WORKERS, *SERVICES):
-            try:
-                self._processes.check(name)
-            except ProcessError:
+            if not self._is_alive(name):
                 self._run(name, *self._commands[name])
         self._processes.check("gunicorn")  # its processes are its own to replace
 
@@ -203,8 +203,18 @@ class System:
         self._processes.wait_until(name, healthy, SECONDS_TO_START)
 
     def _kill(self, name: str) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        """Kill it and its children, at once; returns when it is gone."""
+        if self._is_alive(name):
             os.killpg(self._pids[name], signal.SIGKILL)
+        while self._is_alive(name):
+            time.sleep(POLL_SECONDS)
+
+    def _is_alive(self, name: str) -> bool:
+        try:
+            self._processes.check(name)
+        except ProcessError:
+            return False
+        return True
 
     def _environment(self) -> dict[str, str]:
         product = ("DB_", "DJANGO_", "DEBUG", "PROMETHEUS_", "SAGA_", "KONG_", "WEB_", "DATABASE_", "MAX_RETRIES")

@@ -5,7 +5,6 @@ with `Z` (ready for the next). The product's statements are recognised by their 
 """
 
 import asyncio
-import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -65,23 +64,26 @@ class WireProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass messages both ways until either side ends, or a fault does."""
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, Struck):
+        try:
             hello = await _hello(reader, writer)
             to_server, into_server = await asyncio.open_connection("127.0.0.1", self.postgres())
-            into_server.write(hello)
-            session = _Session(Connection.accepted(writer))
-            ways = [
-                asyncio.ensure_future(self._ask(session, reader, into_server)),
-                asyncio.ensure_future(self._answer(session, to_server, writer)),
-            ]
-            try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
-                into_server.close()
-        writer.close()
+        except (OSError, asyncio.IncompleteReadError):
+            writer.close()  # PostgreSQL is away, or whoever asked for it
+            return
+        into_server.write(hello)
+        session = _Session(Connection.accepted(writer))
+        ways = [
+            asyncio.ensure_future(self._ask(session, reader, into_server)),
+            asyncio.ensure_future(self._answer(session, to_server, writer)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            into_server.close()
+            writer.close()
+            await asyncio.gather(*ways, return_exceptions=True)
 
     async def _ask(self, session: _Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:

@@ -1,0 +1,69 @@
+"""The orchestrator with a deliberate bug, to prove that the invariants would tell: `CHAOS_MUTATION` names the bug.
+
+gunicorn serves `tests.chaos.mutant:application`; `python -m tests.chaos.mutant saga_worker` is the worker. The product
+itself knows nothing of this: it is changed from here, before it serves.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from secrets import token_hex
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "saga_service.settings")
+
+from domain.outcomes import Unavailable, Unknown
+from infrastructure import http_participants, saga_store
+
+
+def no_fencing() -> None:
+    """A driver writes whether or not it still owns the saga."""
+    whole = saga_store._STATEMENTS["checkpoint"]
+
+    def loosened(text: str) -> str:
+        fence, _, rest = text.partition("sagas.seq = ")
+        seq, _, rest = rest.partition(" AND sagas.lease_token = ")
+        token, _, rest = rest.partition("\n")
+        unique = rest.replace(")\nSELECT count(*)", "    ON CONFLICT DO NOTHING\n)\nSELECT count(*)")
+        assert fence and seq and token and unique != rest, "the checkpoint looks different now: change this too"
+        return f"{fence}({seq}::int > 0 OR {token}::uuid IS NOT NULL)\n{unique}"
+
+    saga_store._STATEMENTS["checkpoint"] = replace(whole, text=loosened(whole.text), prepare=loosened(whole.prepare))
+
+
+def unknown_not_undone() -> None:
+    """No answer is taken for "certainly not done"."""
+    exchange = http_participants.HttpParticipants._exchange
+
+    def certain(self, prepared, timeout):
+        status, outcome = exchange(self, prepared, timeout)
+        return status, Unavailable(outcome.reason) if isinstance(outcome, Unknown) else outcome
+
+    http_participants.HttpParticipants._exchange = certain
+
+
+def new_key_per_attempt() -> None:
+    """Each attempt of a call has an idempotency key of its own."""
+    prepare = http_participants.HttpParticipants._prepare
+
+    def renamed(self, base, task):
+        head, _, action = task.key.rpartition(":")
+        return prepare(self, base, replace(task, key=f"{head}:{token_hex(4)}:{action}"))
+
+    http_participants.HttpParticipants._prepare = renamed
+
+
+MUTATIONS: Mapping[str, Callable[[], None]] = {
+    mutation.__name__: mutation for mutation in (no_fencing, unknown_not_undone, new_key_per_attempt)
+}
+
+MUTATIONS[os.environ["CHAOS_MUTATION"]]()
+
+if __name__ == "__main__":
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(["manage.py", *sys.argv[1:]])
+else:
+    from saga_service.wsgi import application
+
+    __all__ = ["application"]
