@@ -1,9 +1,9 @@
 # The few commands that this project is used and worked on with. `make` alone lists them.
-# Options of the programs: make run RUN="--base-port 9000", make bench BENCH="--rounds 9", make test PYTEST="-k stock".
+# Options of the programs: make run RUN="--base-port 9000", make bench BENCH="--rounds 9", make chaos CHAOS="--seed 7", make test PYTEST="-k stock".
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench venv stop clean
+.PHONY: help run test lint bench chaos venv stop clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -37,6 +37,9 @@ lint: $(VENV)/dev.installed ## style, types, dependency rule, migrations, gatewa
 
 bench: $(VENV)/run.installed ## what a saga costs (docs/benchmark.md)
 	@exec $(PY) -m devstack.bench $(BENCH)
+
+chaos: $(VENV)/dev.installed ## thousands of sagas while everything is killed, cut and delayed (docs/chaos.md)
+	@exec $(PY) -m tests.chaos $(CHAOS)
 
 venv: $(VENV)/dev.installed ## the virtual environment with all that development needs
 

@@ -190,7 +190,8 @@ class FaultGateway:
                 return _passed(await reader.read(-1))
             finally:
                 writer.close()
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # it was killed: it refuses, or breaks off
+            self.tally.touched[Fault.PARTICIPANT_KILLED].add(call.saga_id)
             return _own(502, "An invalid response was received from the upstream server", Via="1.1 kong/3.9.3")
 
     def _count(self, fault: Fault, call: Call) -> None:

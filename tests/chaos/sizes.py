@@ -13,7 +13,7 @@ SHORT = Size(
     quotas={
         Fault.STOP_BEYOND_LEASE: 1,
         Fault.TWO_DRIVERS: 3,
-        **dict.fromkeys(_KILLS, 1),
+        **dict.fromkeys(_KILLS, 2),
         **dict.fromkeys(sorted(AT_A_CHECKPOINT), 2),
         **dict.fromkeys(_OTHERS, 2),
         **dict.fromkeys(sorted(AT_A_CALL), 2),

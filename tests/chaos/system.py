@@ -13,7 +13,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from devstack import postgres
-from devstack.processes import ProcessError, Processes, answers, free_port
+from devstack.processes import POLL_SECONDS, ProcessError, Processes, answers, free_port
 from tests.chaos import guard
 from tests.chaos.database import Database
 from tests.chaos.drivers import Drivers, children
@@ -97,12 +97,12 @@ class System:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.drivers.wake_all()
-        left: list[int] = []
+        """End everything the hard way: what was to be read has been read."""
+        self.drivers.stopped.clear()
         try:
-            self._processes.stop()
-        finally:
             left = guard.end(self._marker, self._postgres_directory)
+        finally:
+            self._processes.stop()
             assert self._guard.stdin
             self._guard.stdin.close()
             self._guard.wait()

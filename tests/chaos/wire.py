@@ -131,9 +131,8 @@ class WireProxy:
     def _strike_answered(self, session: _Session) -> None:
         """The statement has committed: kill, or cut, before its driver hears of it. Raises Struck."""
         assert session.fault is not None
-        failed = any(message[:1] == b"E" for message in session.answer)
-        if failed:
-            return
+        if any(message[:1] == b"E" or message == NO_ROW for message in session.answer):
+            return  # nothing was committed
         if session.fault is Fault.KILL_AFTER_COMMIT and not self.drivers.kill(session.connection):
             return
         self.tally.count(session.fault, session.saga_id)
