@@ -21,17 +21,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sagas", type=int, default=5000, help="orders to place (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of all that is drawn (default %(default)s)")
     parser.add_argument("--no-mutations", action="store_true", help="leave the proof with deliberate bugs out")
+    parser.add_argument("--data", type=Path, default=DATA, help="where a directory for the run is made (%(default)s)")
     options = parser.parse_args(arguments)
     if options.sagas < 1:
         parser.error("--sagas must be at least 1")
-    DATA.mkdir(exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix="chaos-", dir=DATA))
+    options.data.mkdir(parents=True, exist_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix="chaos-", dir=options.data))
     try:
         passed = _full_run(options.sagas, options.seed, directory / "full")
         if not options.no_mutations:
             for mutation in MUTATIONS:
                 passed &= _is_caught(mutation, options.seed, directory / mutation)
     except KeyboardInterrupt:
+        shutil.rmtree(directory)
         say("interrupted; everything that was started is ended")
         return 130
     if passed:

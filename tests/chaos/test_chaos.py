@@ -49,7 +49,7 @@ def _strikes(plan):
 def test_a_run_that_ends_early_leaves_no_process_behind(number, tmp_path):
     marker = f"CHAOS_TEST={uuid4().hex}"
     environment = {**os.environ, **dict([marker.split("=")])}
-    command = [sys.executable, "-m", "tests.chaos", "--sagas", "50"]
+    command = [sys.executable, "-m", "tests.chaos", "--sagas", "50", "--data", str(tmp_path)]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
     _until(lambda: b"orders begun" in (tmp_path / "log").read_bytes() or process.poll() is not None)
