@@ -264,7 +264,7 @@ def _answers_match_calls(evidence: Evidence) -> Found:
             call = (event.step, event.item, event.action, event.attempt)
             if event.type == "attempt_scheduled":
                 pending[call] += 1
-            elif event.action is not None:
+            elif event.action is not None and event.type != "attempt_postponed":
                 pending[call] -= 1
                 if pending[call] and event.http_status is not None:
                     yield saga.id, f"event {event.seq} answers a call that was not due"
