@@ -167,3 +167,41 @@ class WorkerRow(models.Model):
     class Meta:
         db_table = "saga_workers"
         verbose_name = "worker"
+
+
+class BulkRow(models.Model):
+    """One remedy for a group of sagas: what is to be done to each, and how far it has come."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    group = models.TextField()
+    verb = models.TextField()
+    reason = models.TextField()
+    actor = models.TextField()
+    per_second = models.FloatField()
+    total = models.IntegerField()
+    done = models.IntegerField(default=0)
+    refused = models.IntegerField(default=0)
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    cancelled = models.BooleanField(default=False)
+    lease_owner = models.TextField(null=True)  # noqa: DJ001 - null is "nobody"
+    lease_expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "saga_bulk"
+        verbose_name = "bulk remedy"
+        indexes = [models.Index(fields=["created_at"], name="saga_bulk_open", condition=Q(finished_at__isnull=True))]
+
+
+class BulkItemRow(models.Model):
+    """One saga of a bulk remedy; `at` is when it was its turn."""
+
+    pk = models.CompositePrimaryKey("bulk_id", "saga_id")
+    bulk = models.ForeignKey(BulkRow, on_delete=models.CASCADE, related_name="items")
+    saga_id = models.UUIDField()
+    at = models.DateTimeField(null=True)
+    refusal = models.TextField(null=True)  # noqa: DJ001 - null is "done"
+
+    class Meta:
+        db_table = "saga_bulk_sagas"
+        verbose_name = "saga of a bulk remedy"

@@ -134,6 +134,56 @@ CALL = _object(
     }
 )
 PREVIEW = _object({"preview": {"type": "boolean"}, "status": STATUS, "state": TEXT, "calls": _list(CALL)})
+FAILURE_GROUP = _object(
+    {
+        "id": TEXT,
+        "workflow": TEXT,
+        "step": TEXT,
+        "action": TEXT,
+        "service": TEXT,
+        "outcome": TEXT,
+        "fingerprint": {**TEXT, "description": "The reason without ids, numbers and quoted texts"},
+        "sagas": COUNT,
+        "parked": COUNT,
+        "oldest": TIME,
+        "examples": _list(ID),
+        "reason": TEXT,
+    }
+)
+FAILURES = _object({"results": _list(FAILURE_GROUP)})
+BULK_REQUEST = _object(
+    {
+        "reason": REASON,
+        "preview": PREVIEW_FLAG,
+        "per_second": {
+            "type": "number",
+            "minimum": 0.1,
+            "maximum": 1000,
+            "description": "Sagas a second, 10 unless told",
+        },
+    },
+    optional=("preview", "per_second"),
+)
+BULK_PREVIEW = _object({"preview": {"type": "boolean"}, "verb": TEXT, "sagas": COUNT, "seconds": NUMBER})
+BULK = _object(
+    {
+        "id": ID,
+        "group": TEXT,
+        "verb": TEXT,
+        "reason": TEXT,
+        "actor": TEXT,
+        "per_second": NUMBER,
+        "created_at": TIME,
+        "finished_at": _or_null(TIME),
+        "status": {"type": "string", "enum": ["running", "finished", "cancelled"]},
+        "total": COUNT,
+        "done": COUNT,
+        "refused": COUNT,
+        "waiting": COUNT,
+    }
+)
+BULK_DETAIL = _object({**BULK["properties"], "refusals": _list(_object({"saga_id": ID, "detail": TEXT}))})
+BULK_LIST = _object({"results": _list(BULK)})
 EVENT = _object(
     {
         "saga_id": ID,

@@ -198,6 +198,32 @@ pause = _operation("Hold the saga")
 resume = _operation("Let a paused saga go on")
 resolve = _operation("Declare a parked or paused saga settled by hand", contracts.RESOLVE)
 
+
+def _group_operation(summary: str) -> Callable[..., Any]:
+    return _route(
+        summary,
+        "failures",
+        {
+            200: ("With `preview`: how many sagas, and how long it takes", contracts.BULK_PREVIEW),
+            202: ("A worker does it; `Location` tells how far it has come", contracts.BULK),
+            400: _problem("A field is wrong; nothing was changed"),
+            404: _problem("No live saga is in that trouble now"),
+            413: _problem("The body is too large"),
+            415: _problem("The body is not application/json"),
+        },
+        body=contracts.BULK_REQUEST,
+        parameters=[_query("preview", "`true`: only show what would happen", openapi.TYPE_BOOLEAN)],
+    )
+
+
+_NO_BULK = {404: _problem("There is no such remedy")}
+failures = _route("Group live sagas by what is wrong", "failures", {200: ("The groups", contracts.FAILURES)})
+retry_group = _group_operation("Retry all sagas of a group")
+compensate_group = _group_operation("Undo all sagas of a group")
+bulk_list = _route("List bulk remedies, newest first", "failures", {200: ("The newest 50", contracts.BULK_LIST)})
+bulk_detail = _route("Show a bulk remedy", "failures", {200: ("The remedy", contracts.BULK_DETAIL), **_NO_BULK})
+bulk_cancel = _route("Stop a bulk remedy", "failures", {200: ("The remedy", contracts.BULK), **_NO_BULK})
+
 commande_start = _start_route("Start an order", "commandes", contracts.COMMANDE, contracts.COMMANDE_INPUT)
 commande_failure = _start_route("Start an order that is refused for stock", "commandes", contracts.COMMANDE, None)
 commande_detail = _route("Show an order", "commandes", {200: ("The order", contracts.COMMANDE), **_NO_SAGA})

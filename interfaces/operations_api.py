@@ -19,6 +19,8 @@ from interfaces.platform import platform
 from interfaces.presentation import preview_json, saga_json
 
 LONGEST_REASON = 500
+DEFAULT_RATE, SLOWEST, FASTEST = 10.0, 0.1, 1000.0
+"""Sagas a second of a bulk remedy."""
 ENDS = ("completed", "compensated")
 _COMMON = ("reason", "preview")
 _FLAGS: dict[Any, bool] = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
@@ -44,7 +46,7 @@ class SkipView(APIView):
     def post(self, request: Request, saga_id: UUID) -> Response:
         """See `Saga.skip`."""
 
-        def act(asked: _Body) -> Act:
+        def act(asked: Body) -> Act:
             return partial(Saga.skip, step=asked.step(), item=asked.item(), output=asked.given.get("output"))
 
         return _operated(request, saga_id, act, "step", "item", "output")
@@ -94,9 +96,9 @@ class ResolveView(APIView):
         return _operated(request, saga_id, lambda asked: partial(Saga.resolve, end=asked.end()), "outcome")
 
 
-def _operated(request: Request, saga_id: UUID, verb: "Callable[[_Body], Act]", *fields: str) -> Response:
+def _operated(request: Request, saga_id: UUID, verb: "Callable[[Body], Act]", *fields: str) -> Response:
     """Do it, or show what it would do. `fields`: what the body may have beside `reason` and `preview`."""
-    asked = _Body(request, fields)
+    asked = Body(request, fields)
     act, by, preview = verb(asked), By(actor=request.user.name, reason=asked.reason()), asked.preview()
     asked.finish()
     operations = platform().operations
@@ -105,7 +107,7 @@ def _operated(request: Request, saga_id: UUID, verb: "Callable[[_Body], Act]", *
     return Response(saga_json(operations.act(saga_id, act, by)))
 
 
-class _Body:
+class Body:
     """The body of a verb, with every fault collected. `preview` may be in the query too."""
 
     def __init__(self, request: Request, fields: tuple[str, ...]) -> None:
@@ -153,6 +155,14 @@ class _Body:
             return value
         self._fault("item", "must be a whole number from 0")
         return None
+
+    def per_second(self) -> float:
+        """How many sagas a second."""
+        value = self.given.get("per_second", DEFAULT_RATE)
+        if type(value) in {int, float} and SLOWEST <= value <= FASTEST:
+            return float(value)
+        self._fault("per_second", f"must be a number from {SLOWEST:g} to {FASTEST:g}")
+        return DEFAULT_RATE
 
     def end(self) -> Any:
         """How it was settled."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from application.bulk import BulkStore
 from application.operations import Operations
 from application.ports import Notices, Retention
 from application.queries import Check, Heartbeat, SagaQueries
@@ -25,6 +26,7 @@ class Platform:
     notices: Callable[[], Notices]
     """Begins to listen for new work."""
     retention: Retention
+    bulk: BulkStore
     checks: Mapping[str, Callable[[], Check]]
     """Each part that must work for the service to be ready, by name."""
     exposition: Callable[[], bytes]

@@ -3,7 +3,7 @@
 from django.urls import path, re_path
 from drf_yasg.views import get_schema_view
 
-from interfaces import commandes_api, health, operations_api, saga_api
+from interfaces import commandes_api, failures_api, health, operations_api, saga_api
 from interfaces.callers import CLIENT, READER, RolePermission
 from interfaces.documentation import API_INFO, self_contained
 
@@ -23,6 +23,12 @@ urlpatterns = [
     path("api/sagas/transactions/<uuid:saga_id>/pause/", operations_api.PauseView.as_view()),
     path("api/sagas/transactions/<uuid:saga_id>/resume/", operations_api.ResumeView.as_view()),
     path("api/sagas/transactions/<uuid:saga_id>/resolve/", operations_api.ResolveView.as_view()),
+    path("api/sagas/failures/", failures_api.FailuresView.as_view()),
+    path("api/sagas/failures/<slug:group>/retry/", failures_api.RetryGroupView.as_view()),
+    path("api/sagas/failures/<slug:group>/compensate/", failures_api.CompensateGroupView.as_view()),
+    path("api/sagas/bulk/", failures_api.BulkListView.as_view()),
+    path("api/sagas/bulk/<uuid:bulk_id>/", failures_api.BulkView.as_view()),
+    path("api/sagas/bulk/<uuid:bulk_id>/cancel/", failures_api.CancelBulkView.as_view()),
     path("api/sagas/events/", saga_api.EventsView.as_view()),
     path("api/sagas/statistics/", saga_api.StatisticsView.as_view()),
     path("api/sagas/definitions/", saga_api.DefinitionListView.as_view()),

@@ -14,6 +14,7 @@ from application.operations import Operations
 from application.saga_orchestrator import SagaOrchestrator, lease_for
 from domain.workflows import shipped_definitions
 from infrastructure import health, metrics, observation
+from infrastructure.bulk_store import PostgresBulkStore
 from infrastructure.definition_store import DefinitionStore
 from infrastructure.guard import Guard
 from infrastructure.http_participants import HttpParticipants
@@ -86,6 +87,7 @@ def platform() -> Platform:
         heartbeat=health.WorkerHeartbeat(),
         notices=PostgresNotices,
         retention=PostgresRetention(),
+        bulk=PostgresBulkStore(),
         checks={
             "database": health.database,
             "gateway": partial(health.gateway, gateway_url),

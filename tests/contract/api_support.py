@@ -18,6 +18,7 @@ from django.conf import settings
 from django.test import Client, override_settings
 from django.urls import Resolver404, resolve
 
+from application.operations import Operations
 from domain.calls import Task
 from domain.outcomes import CallFacts, Outcome, Reply, Succeeded
 from infrastructure.models import SagaEventRow, SagaRow
@@ -171,6 +172,6 @@ def api(db: None, monkeypatch: pytest.MonkeyPatch) -> Api:
     bootstrap.start()
     participants, clock = Scripted(), MovedClock()
     engine = replace(bootstrap.engine(), participants=participants, clock=clock, max_retries=1, saga_timeout=10.0)
-    built = replace(bootstrap.platform(), engine=engine)
+    built = replace(bootstrap.platform(), engine=engine, operations=Operations(engine))
     monkeypatch.setattr(bootstrap, "platform", lambda: built)
     return Api(participants, clock)

@@ -28,6 +28,12 @@ MATRIX = {
         f"api/sagas/transactions/<uuid:saga_id>/{verb}/": ("POST", OPERATES)
         for verb in ("retry", "skip", "compensate", "pause", "resume", "resolve")
     },
+    "api/sagas/failures/": ("GET", SEES_ALL),
+    "api/sagas/failures/<slug:group>/retry/": ("POST", OPERATES),
+    "api/sagas/failures/<slug:group>/compensate/": ("POST", OPERATES),
+    "api/sagas/bulk/": ("GET", SEES_ALL),
+    "api/sagas/bulk/<uuid:bulk_id>/": ("GET", SEES_ALL),
+    "api/sagas/bulk/<uuid:bulk_id>/cancel/": ("POST", OPERATES),
     "api/sagas/events/": ("GET", SEES_ALL),
     "api/sagas/statistics/": ("GET", SEES_ALL),
     "api/sagas/definitions/": ("GET", KNOWS_AN_ID),
@@ -48,7 +54,7 @@ MATRIX = {
     r"^swagger\.(?P<format>json|yaml)$": ("GET", KNOWS_AN_ID),
 }
 OPEN = {"api/health/", "health"}
-VALUES = {"saga_id": UNKNOWN_ID, "name": "commandes", "version": "1"}
+VALUES = {"saga_id": UNKNOWN_ID, "bulk_id": UNKNOWN_ID, "group": "none", "name": "commandes", "version": "1"}
 
 
 def address(route):

@@ -31,6 +31,14 @@ STATUSES = {
         ("post", f"/api/sagas/transactions/{{saga_id}}/{verb}/"): {200, 400, 404, 409, 413, 415} | CALLER | DATABASE
         for verb in ("retry", "skip", "compensate", "pause", "resume", "resolve")
     },
+    ("get", "/api/sagas/failures/"): {200} | CALLER | DATABASE,
+    **{
+        ("post", f"/api/sagas/failures/{{group}}/{verb}/"): {200, 202, 400, 404, 413, 415} | CALLER | DATABASE
+        for verb in ("retry", "compensate")
+    },
+    ("get", "/api/sagas/bulk/"): {200} | CALLER | DATABASE,
+    ("get", "/api/sagas/bulk/{bulk_id}/"): {200, 404} | CALLER | DATABASE,
+    ("post", "/api/sagas/bulk/{bulk_id}/cancel/"): {200, 404} | CALLER | DATABASE,
     ("get", "/api/sagas/events/"): {200, 400} | CALLER | DATABASE,
     ("get", "/api/sagas/statistics/"): {200} | CALLER | DATABASE,
     ("get", "/api/sagas/definitions/"): {200} | CALLER | DATABASE,

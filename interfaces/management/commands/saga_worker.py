@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, close_old_connections
 from prometheus_client import start_http_server
 
+from application.bulk import BulkRunner
 from application.ports import Claimed, Lease
 from application.recovery import claim_due, drive
 from domain.exceptions import SagaError, StoreUnavailable
@@ -22,6 +23,8 @@ from interfaces.platform import Platform, platform
 logger = logging.getLogger("saga")
 BEAT_EVERY = timedelta(seconds=2)
 """Between two reports that the worker is at work."""
+REMEDY_EVERY = 1.0
+"""Seconds between two looks for a bulk remedy."""
 LONGEST_POLL = 10.0
 """Seconds; a worker reports with each look, and one that is silent for longer counts as gone."""
 MOMENT = 0.05
@@ -66,6 +69,7 @@ class Worker:
 
     def __init__(self, built: Platform, threads: int, poll: float) -> None:
         self._engine, self._heartbeat = built.engine, built.heartbeat
+        self._operations, self._bulk = built.operations, built.bulk
         self._notices = built.notices()
         self._threads, self._poll = threads, poll
         self._stop = threading.Event()
@@ -82,12 +86,15 @@ class Worker:
     def run(self) -> None:
         """Claim what there are free threads for, until told to stop; then finish it or hand it back."""
         logger.info("worker started", extra={"worker": self._name, "threads": self._threads})
+        remedies = threading.Thread(target=self._apply_remedies, name="bulk", daemon=True)
+        remedies.start()
         with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="saga") as pool:
             while not self._stop.is_set():
                 pause = self._work(pool)
                 if pause:
                     self._notices.wait(pause)
             logger.info("worker stopping", extra={"worker": self._name})
+        remedies.join()
         self._heartbeat.forget(self._name, self._engine.clock.now())
         self._notices.close()
         logger.info("worker stopped", extra={"worker": self._name})
@@ -136,6 +143,18 @@ class Worker:
             close_old_connections()
             self._slots.release()
             self._notices.wake()
+
+    def _apply_remedies(self) -> None:
+        """What people asked to be done to whole groups, in a thread of its own: it only stores, and calls nobody."""
+        runner = BulkRunner(self._operations, self._bulk, self._name, self._stop.wait)
+        while not self._stop.is_set():
+            try:
+                if runner.run_one():
+                    continue
+            except Exception as error:  # noqa: BLE001 - the outermost loop: whatever fails is logged, and goes on
+                logger.warning("a bulk remedy was interrupted", extra={"reason": str(error).strip()})
+            close_old_connections()
+            self._stop.wait(REMEDY_EVERY)
 
     def _take_slots(self) -> int:
         taken = 0

@@ -1,0 +1,124 @@
+"""Trouble in groups, and one remedy for a whole group: so many sagas a second, in a worker, with progress."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from application.operations import Act, Operations
+from domain.entities import Saga
+from domain.exceptions import LeaseLost, NotAllowed, SagaDriven, SagaNotFound
+from domain.operations import By
+
+VERBS: dict[str, Act] = {"retry": Saga.retry, "compensate": Saga.compensate}
+"""What can be done to many at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Live sagas that are in trouble for the same reason; `oldest` is the first of their last answers."""
+
+    id: str
+    workflow: str
+    step: str
+    action: str
+    service: str
+    outcome: str
+    fingerprint: str
+    sagas: int
+    parked: int
+    oldest: datetime
+    examples: list[UUID]
+    reason: str
+    """That of the first example, complete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bulk:
+    """One remedy for the sagas that were in a group when it was asked for."""
+
+    id: UUID
+    group: str
+    verb: str
+    reason: str
+    actor: str
+    per_second: float
+    created_at: datetime
+    total: int = 0
+    done: int = 0
+    refused: int = 0
+    finished_at: datetime | None = None
+    cancelled: bool = False
+
+
+class BulkStore(Protocol):
+    """Where groups are found and remedies are kept."""
+
+    def failures(self, limit: int) -> list[FailureGroup]:
+        """The groups of live sagas in trouble, the largest first."""
+
+    def begin(self, bulk: Bulk) -> Bulk | None:
+        """Store a remedy with the sagas that are in its group now; the one under way if there is the same already.
+
+        None when the group is empty.
+        """
+
+    def load(self, bulk_id: UUID) -> Bulk | None:
+        """One remedy."""
+
+    def recent(self, limit: int) -> list[Bulk]:
+        """The newest first."""
+
+    def refusals(self, bulk_id: UUID, limit: int) -> list[tuple[UUID, str]]:
+        """Sagas that it could not be done to, and why."""
+
+    def cancel(self, bulk_id: UUID, now: datetime) -> None:
+        """Do it to no more sagas."""
+
+    def claim(self, owner: str, now: datetime) -> Bulk | None:
+        """Own the oldest remedy that nobody applies."""
+
+    def next_saga(self, bulk_id: UUID) -> UUID | None:
+        """The next saga whose turn it is."""
+
+    def record(self, bulk_id: UUID, saga_id: UUID, refusal: str | None, owner: str, now: datetime) -> bool:
+        """Note that it was done, or why not, and keep the remedy; False when it is another's, or cancelled."""
+
+    def finish(self, bulk_id: UUID, owner: str, now: datetime) -> None:
+        """Every saga had its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkRunner:
+    """Applies remedies, one at a time. `pause(seconds)` waits, and is true when the process stops."""
+
+    operations: Operations
+    store: BulkStore
+    owner: str
+    pause: Callable[[float], bool]
+
+    def run_one(self) -> bool:
+        """Apply the oldest remedy that nobody applies; False when there is none."""
+        clock = self.operations.engine.clock
+        bulk = self.store.claim(self.owner, clock.now())
+        if bulk is None:
+            return False
+        while saga_id := self.store.next_saga(bulk.id):
+            refusal = self._apply(bulk, saga_id)
+            # Crash before this write: another worker does it to this saga again, which changes nothing. After it:
+            # another worker goes on with the next one.
+            if not self.store.record(bulk.id, saga_id, refusal, self.owner, clock.now()):
+                return True
+            if self.pause(1 / bulk.per_second):
+                return True
+        self.store.finish(bulk.id, self.owner, clock.now())
+        return True
+
+    def _apply(self, bulk: Bulk, saga_id: UUID) -> str | None:
+        by = By(actor=bulk.actor, reason=f"{bulk.reason} (bulk {bulk.id})")
+        try:
+            self.operations.act(saga_id, VERBS[bulk.verb], by)
+        except (NotAllowed, SagaDriven, SagaNotFound, LeaseLost) as error:
+            return str(error)
+        return None

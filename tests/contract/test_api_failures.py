@@ -1,0 +1,141 @@
+"""Trouble in groups, and one remedy for a whole group, applied by a worker so many sagas a second."""
+
+from dataclasses import replace
+
+import api_support
+import pytest
+from api_support import ORDER, START, UNKNOWN_ID, problem, shaped
+
+from application.bulk import BulkRunner
+from domain.outcomes import Rejected, Unavailable, Unknown
+from interfaces import contracts
+from saga_service import bootstrap
+
+api = api_support.api
+
+WHY = {"reason": "ticket 7"}
+FAILURES, BULK = "/api/sagas/failures/", "/api/sagas/bulk/"
+
+
+def start(api, **answers):
+    api.participants.answers = dict(answers)
+    return api.post(START, {"workflow": "commandes", "input": ORDER}).json()["id"]
+
+
+def groups(api):
+    return shaped(api.get(FAILURES), contracts.FAILURES)["results"]
+
+
+def runner(pauses=None):
+    """What a worker's thread does; `pauses` notes the seconds between two sagas."""
+    noted = [] if pauses is None else pauses
+    platform = bootstrap.platform()
+    return BulkRunner(platform.operations, platform.bulk, "worker-1", lambda seconds: bool(noted.append(seconds)))
+
+
+@pytest.fixture
+def parked(api):
+    """Three orders whose stock could not be released, with an id of its own in each refusal."""
+    return [
+        start(
+            api,
+            **{
+                "creation_commande": Rejected("blocked"),
+                "reservation_stock:undo": Rejected(f"HTTP 409: hold 8f{n}1b0de-0000-4000-8000-00000000b10c, try {n}"),
+            },
+        )
+        for n in range(3)
+    ]
+
+
+def test_sagas_in_the_same_trouble_are_one_group(api, parked):
+    waiting = start(api, creation_commande=Unavailable("HTTP 503: full, 17 waiting", 5.0))
+    start(api)
+    first, second = groups(api)
+    assert (first["step"], first["service"], first["action"], first["outcome"]) == (
+        "reservation_stock", "inventaire", "undo", "rejected",
+    )  # fmt: skip
+    assert (first["sagas"], first["parked"], first["examples"]) == (3, 3, sorted(parked))
+    assert first["fingerprint"] == "HTTP #: hold #, try #"
+    assert first["reason"] == "HTTP 409: hold 8f01b0de-0000-4000-8000-00000000b10c, try 0"
+    assert (second["sagas"], second["parked"], second["examples"]) == (1, 0, [waiting])
+
+
+def test_trouble_that_was_made_good_is_none(api):
+    start(api, verification_stock=Unknown("late"))
+    assert groups(api) == []
+
+
+def test_a_group_is_retried_so_many_a_second(api, parked):
+    [group] = groups(api)
+    answer = api.post(f"{FAILURES}{group['id']}/retry/", {**WHY, "per_second": 4})
+    bulk = shaped(answer, contracts.BULK, 202)
+    assert (bulk["total"], bulk["waiting"], bulk["status"]) == (3, 3, "running")
+    pauses: list[float] = []
+    assert runner(pauses).run_one()
+    assert pauses == [0.25, 0.25, 0.25]
+    bulk = shaped(api.get(answer.headers["Location"]), contracts.BULK_DETAIL)
+    assert (bulk["done"], bulk["refused"], bulk["waiting"], bulk["status"]) == (3, 0, 0, "finished")
+    for saga_id in parked:
+        saga = api.get(f"/api/sagas/transactions/{saga_id}/").json()
+        assert saga["status"] == "COMPENSATING"
+        acts = [e for e in api.get(saga["events"]).json()["results"] if e["type"] == "retry_requested"]
+        assert [(act["actor"], act["reason"]) for act in acts] == [("development", f"ticket 7 (bulk {bulk['id']})")]
+    assert not runner().run_one()
+
+
+def test_what_cannot_be_done_to_a_saga_is_told_and_the_rest_goes_on(api, parked):
+    [group] = groups(api)
+    location = api.post(f"{FAILURES}{group['id']}/compensate/", WHY).headers["Location"]
+    runner().run_one()
+    bulk = shaped(api.get(location), contracts.BULK_DETAIL)
+    assert (bulk["done"], bulk["refused"]) == (0, 3)
+    assert {one["saga_id"] for one in bulk["refusals"]} == set(parked)
+    assert "undoing already" in bulk["refusals"][0]["detail"]
+
+
+def test_a_remedy_goes_on_with_another_worker(api, parked):
+    [group] = groups(api)
+    location = api.post(f"{FAILURES}{group['id']}/retry/", WHY).headers["Location"]
+    stopping = replace(runner(), pause=lambda _: True)
+    assert stopping.run_one()
+    assert api.get(location).json()["done"] == 1
+    assert not replace(runner(), owner="worker-2").run_one(), "it belongs to the first for a while"
+    api.clock.sleep(20)
+    assert replace(runner(), owner="worker-2").run_one()
+    assert api.get(location).json()["done"] == 3
+
+
+def test_a_remedy_is_cancelled(api, parked):
+    [group] = groups(api)
+    location = api.post(f"{FAILURES}{group['id']}/retry/", WHY).headers["Location"]
+    assert shaped(api.post(f"{location}cancel/"), contracts.BULK)["status"] == "cancelled"
+    assert not runner().run_one()
+    assert api.get(location).json()["done"] == 0
+
+
+def test_the_same_remedy_is_not_begun_twice(api, parked):
+    [group] = groups(api)
+    first, second = (api.post(f"{FAILURES}{group['id']}/retry/", WHY).json()["id"] for _ in range(2))
+    assert first == second
+    assert [one["id"] for one in shaped(api.get(BULK), contracts.BULK_LIST)["results"]] == [first]
+
+
+def test_a_preview_counts_and_begins_nothing(api, parked):
+    [group] = groups(api)
+    answer = api.post(f"{FAILURES}{group['id']}/retry/?preview=true", {**WHY, "per_second": 2})
+    shown = shaped(answer, contracts.BULK_PREVIEW)
+    assert (shown["sagas"], shown["seconds"]) == (3, 1.5)
+    assert api.get(BULK).json()["results"] == []
+
+
+def test_bad_requests_are_refused_and_begin_nothing(api, parked):
+    [group] = groups(api)
+    at = f"{FAILURES}{group['id']}/retry/"
+    for body, field in (({}, "reason"), ({**WHY, "per_second": 0}, "per_second"), ({**WHY, "x": 1}, "x")):
+        assert field in problem(api.post(at, body), 400, "invalid")["errors"]
+    assert "lists the groups" in problem(api.post(f"{FAILURES}nothing/retry/", WHY), 404)["detail"]
+    assert problem(api.post(f"{FAILURES}nothing/retry/?preview=true", WHY), 404)
+    assert problem(api.get(f"{BULK}{UNKNOWN_ID}/"), 404)
+    assert problem(api.post(f"{BULK}{UNKNOWN_ID}/cancel/"), 404)
+    assert api.get(BULK).json()["results"] == []
