@@ -168,7 +168,7 @@ def _reads(node: dict[str, Any]) -> set[tuple[str, ...]]:
     kind, children = node["type"], node.get("children", [])
     if kind == "field":
         return {(node["value"],)}
-    if kind == "current":
+    if kind in {"current", "identity"}:  # the identity is what a projection at the root (`*.a`) goes over
         return {("@",)}
     if kind == "subexpression":
         paths = _reads(children[0])
@@ -178,6 +178,6 @@ def _reads(node: dict[str, Any]) -> set[tuple[str, ...]]:
         return paths
     if kind in {"index_expression", "projection", "value_projection", "filter_projection", "flatten", "pipe"}:
         return _reads(children[0])
-    if kind in {"literal", "expref", "index", "slice", "identity"}:
+    if kind in {"literal", "expref", "index", "slice"}:
         return set()
     return set().union(*(_reads(child) for child in children))

@@ -171,6 +171,8 @@ class TestATemplate:
             ("${!input.ok}", "is always null, since ! binds closer than the dot; write !(...)"),
             ("${os.environ}", "reads 'os', which is not known here (known: input, saga)"),
             ("${@}", "reads '@', which is not known here"),
+            *((f"${{{place}}}", "reads '@', which is not known here") for place in ("*", "*.a", "* | [0]", "[*].a")),
+            *((f"${{{place}}}", "reads '@', which is not known here") for place in ("[]", "[0]", "[:1]", "[?a]")),
             ("${item.id}", "reads 'item', which is not known here"),
             ("${response.id}", "reads 'response', which is not known here"),
             ("${saga.secret}", "reads saga.secret; there is saga.correlation_id, saga.do_key, saga.id, saga.workflow"),
@@ -216,6 +218,10 @@ class TestAnUndo:
         undo = request(path="/a/${steps.a.id}/cancel")
         assert fault_of(compensation=undo).endswith("use its input, or declare an inquiry")
         workflow(step("a", compensation=undo, inquiry=request(method="GET")))
+
+    def test_that_looks_everywhere_is_refused(self):
+        undo = request(body={"id": "${*.a}"})  # the steps are among everything, and its own output among them
+        assert "reads '@'" in fault_of(compensation=undo)
 
     def test_may_need_the_output_of_earlier_steps(self):
         workflow(step("a"), step("b", compensation=request(path="/b/${steps.a.id}")))
