@@ -33,6 +33,12 @@ class DefinitionChanged(SagaError):
     code = "definition_changed"
 
 
+class DefinitionUnreadable(SagaError):
+    """This release cannot read a stored definition; the release that stored it can."""
+
+    code = "definition_unreadable"
+
+
 class TemplateError(SagaError):
     """A ${...} template cannot be read, or has no value here."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema_rs
 
 from domain.definition import SagaDefinition
-from domain.exceptions import DefinitionChanged, InputInvalid, WorkflowUnknown
+from domain.exceptions import DefinitionChanged, DefinitionUnreadable, InputInvalid, WorkflowUnknown
 from infrastructure.definition_codec import fingerprint, from_json, states_json, to_json
 from infrastructure.models import DefinitionRow
 
@@ -27,13 +27,12 @@ class DefinitionStore:
 
     def register(self) -> None:
         """Store the shipped versions. Raises DefinitionChanged when one differs from what is stored as its version."""
-        rows = DefinitionRow.objects.values_list("name", "version", "content_hash")
-        stored = {(name, version): content_hash for name, version, content_hash in rows}
+        rows = DefinitionRow.objects.values_list("name", "version", "content_hash", "content")
+        stored = {(name, version): (content_hash, content) for name, version, content_hash, content in rows}
         for key, definition in self._known.items():
-            content_hash = fingerprint(definition)
             if key not in stored:
-                _insert(definition, content_hash)
-            elif stored[key] != content_hash:
+                _insert(definition)
+            elif not _same(definition, *stored[key]):
                 raise DefinitionChanged(
                     f"{key[0]} version {key[1]} was changed after it was stored, and running sagas depend on it; "
                     "put the old content back and publish the new one under the next version"
@@ -84,13 +83,23 @@ class DefinitionStore:
         return self._validators[key]
 
 
-def _insert(definition: SagaDefinition, content_hash: str) -> None:
+def _same(definition: SagaDefinition, content_hash: str, content: Any) -> bool:
+    """Whether this is what is stored; an earlier release may have written the same in fewer words, or in more."""
+    if fingerprint(definition) == content_hash:
+        return True
+    try:
+        return fingerprint(from_json(content)) == fingerprint(definition)
+    except DefinitionUnreadable:
+        return False
+
+
+def _insert(definition: SagaDefinition) -> None:
     """Two processes may start at once: the second finds the row, and compares at its next start."""
     row = DefinitionRow(
         name=definition.name,
         version=definition.version,
         content=to_json(definition),
-        content_hash=content_hash,
+        content_hash=fingerprint(definition),
         states=states_json(definition),
     )
     DefinitionRow.objects.bulk_create([row], ignore_conflicts=True)

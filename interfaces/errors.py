@@ -9,6 +9,7 @@ from rest_framework import exceptions
 
 from domain.exceptions import (
     DefinitionInvalid,
+    DefinitionUnreadable,
     IdempotencyConflict,
     InputInvalid,
     LeaseLost,
@@ -33,6 +34,7 @@ _STATUS: dict[type[SagaError], int] = {
     NotAllowed: 409,
     SagaDriven: 409,
     StoreUnavailable: 503,
+    DefinitionUnreadable: 503,  # another process, of a later release, can
 }
 _TITLES = {
     400: "Bad request",

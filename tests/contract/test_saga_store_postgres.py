@@ -15,7 +15,7 @@ from application.ports import Existing, IdempotentRequest
 from devstack.processes import free_port
 from domain.definition import SagaDefinition
 from domain.entities import Saga
-from domain.exceptions import LeaseLost, StoreUnavailable, WorkflowUnknown
+from domain.exceptions import DefinitionUnreadable, LeaseLost, StoreUnavailable, WorkflowUnknown
 from domain.outcomes import Succeeded
 from domain.progress import Origin
 from infrastructure import saga_store
@@ -265,3 +265,17 @@ def test_a_saga_that_cannot_be_read_here_holds_up_no_other(store, known):
     assert [one.saga.id for one in older.claim(lease(90), START + MINUTE, 10)] == [saga.id]
     with pytest.raises(LookupError if known else WorkflowUnknown):
         older.load(strange)
+
+
+def test_a_saga_of_a_definition_with_a_later_releases_field_is_left_to_that_release(store):
+    strange = stored_by_another_release(workflow(step("a"), name="other"))
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE saga_definitions DISABLE TRIGGER USER")
+        later = """jsonb_set(content, '{steps,0,only_when}', '"${input.vip}"')"""
+        cursor.execute(f"UPDATE saga_definitions SET content = {later} WHERE name = 'other'")
+        cursor.execute("ALTER TABLE saga_definitions ENABLE TRIGGER USER")
+    saga, _ = driven(store)
+    assert [one.saga.id for one in store.claim(lease(90), START + MINUTE, 10)] == [saga.id]
+    with pytest.raises(DefinitionUnreadable, match=r"does not know steps\[0\].only_when; a later one stored it"):
+        store.load(strange)
+    assert counted("saga_evenements") == 4

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
 
@@ -13,6 +14,7 @@ from domain.definition import SagaDefinition
 from domain.events import FINISHED, Action, EventType, SagaStatus
 from domain.exceptions import DefinitionChanged
 from domain.workflows.commandes import COMMANDES
+from infrastructure.definition_codec import states_json
 from infrastructure.definition_store import DefinitionStore
 from infrastructure.saga_store import _STATEMENTS
 from tests.support.dialogue import START, step, workflow
@@ -167,6 +169,19 @@ def test_a_changed_definition_under_an_old_version_is_refused_at_the_start():
     DefinitionStore([loan("requested")]).register()
     DefinitionStore([loan("requested")]).register()
     with pytest.raises(DefinitionChanged, match="publish the new one under the next version"):
+        DefinitionStore([loan("asked")]).register()
+
+
+def test_a_definition_that_an_earlier_release_wrote_in_more_words_is_the_same(definitions):
+    whole = msgspec.to_builtins(loan("requested"))
+    states = json.dumps(states_json(loan("requested")))
+    content, digest = json.dumps(whole), "of another wording"
+    row = {"name": "loan", "version": 1, "content": content, "content_hash": digest, "states": states}
+    run(
+        f"INSERT INTO saga_definitions ({', '.join(row)}, created_at) VALUES (%s, %s, %s, %s, %s, now())", *row.values()
+    )
+    DefinitionStore([loan("requested")]).register()
+    with pytest.raises(DefinitionChanged):
         DefinitionStore([loan("asked")]).register()
 
 

@@ -1,12 +1,13 @@
 """A definition survives JSON without loss, and its fingerprint tells any two apart."""
 
 import json
+import re
 from dataclasses import fields, replace
 
 import pytest
 
 from domain.definition import Request, RetryPolicy, SagaDefinition, Step
-from domain.exceptions import DefinitionInvalid
+from domain.exceptions import DefinitionUnreadable
 from domain.workflows import shipped_definitions
 from infrastructure.definition_codec import fingerprint, from_json, states_json, to_json
 
@@ -99,8 +100,57 @@ def test_what_is_read_back_is_checked_again():
     content = to_json(WHOLE)
     content["steps"][0]["compensation"] = None
 
-    with pytest.raises(DefinitionInvalid):
+    with pytest.raises(DefinitionUnreadable, match="has no undo"):
         from_json(content)
+
+
+LATER = {
+    "only_when": lambda content: content,
+    "steps[1].after": lambda content: content["steps"][1],
+    "steps[0].action.headers": lambda content: content["steps"][0]["action"],
+    "steps[0].retry.jitter": lambda content: content["steps"][0]["retry"],
+}
+
+
+@pytest.mark.parametrize("field", LATER)
+def test_a_field_that_this_release_does_not_know_is_refused_by_name(field):
+    content = to_json(WHOLE)
+    LATER[field](content)[field.rpartition(".")[2]] = ["x"]
+
+    with pytest.raises(DefinitionUnreadable, match=re.escape(f"This release does not know {field};")):
+        from_json(content)
+
+
+def test_a_value_that_this_release_does_not_know_is_refused():
+    content = to_json(WHOLE)
+    content["steps"][0]["concurrency"] = "all"
+
+    with pytest.raises(DefinitionUnreadable, match="concurrency"):
+        from_json(content)
+
+
+def test_names_in_bodies_and_schemas_are_free():
+    content = to_json(WHOLE)
+    content["steps"][0]["action"]["body"] = {"after": None, "deep": [{"only_when": {}}]}
+    content["input_schema"]["x-later"] = None
+
+    assert from_json(content).steps[0].action.body == {"after": None, "deep": [{"only_when": {}}]}
+
+
+def test_a_field_that_was_not_there_when_it_was_stored_has_its_default():
+    content = to_json(WHOLE)
+    del content["steps"][0]["retry"], content["title"]
+
+    assert from_json(content) == replace(
+        WHOLE, title="", steps=(replace(WHOLE.steps[0], retry=RetryPolicy()), *WHOLE.steps[1:])
+    )
+
+
+def test_a_field_that_is_not_made_use_of_is_not_written_so_that_an_earlier_release_can_read_it():
+    _, pay, _ = to_json(WHOLE)["steps"]
+
+    assert set(pay) == {"name", "action", "pivot", "concurrency", "reject_reason", "output", "retry", "undo_retry"}
+    assert set(pay["action"]) == {"service", "method", "path", "timeout"}
 
 
 def test_the_possible_states_are_those_of_the_definition():
