@@ -171,7 +171,7 @@ class Definitions(Protocol):
     """The workflows that can run."""
 
     def newest(self, name: str) -> SagaDefinition:
-        """The newest version. Raises WorkflowUnknown."""
+        """The version under which new sagas start, the same for every process. Raises WorkflowUnknown."""
 
     def version(self, name: str, version: int) -> SagaDefinition:
         """One version. Raises WorkflowUnknown."""

@@ -1,35 +1,47 @@
 """The workflows that can run: those that ship with the product and those that the database keeps, by version.
 
-A stored version never changes, because running sagas were started under it.
+A stored version never changes, because running sagas were started under it. The newest version of a workflow is the
+highest that the database has, whoever stored it: the same for every process, whatever that process shipped with.
 """
 
+import logging
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jsonschema_rs
+from django.db import InterfaceError, OperationalError
+from django.db.models import Max
 
 from domain.definition import SagaDefinition
 from domain.exceptions import DefinitionChanged, DefinitionUnreadable, InputInvalid, WorkflowUnknown
 from infrastructure.definition_codec import fingerprint, from_json, states_json, to_json
 from infrastructure.models import DefinitionRow
 
+logger = logging.getLogger("saga")
+
 _MASK = "the value"
+FRESH = 1.0
+"""Seconds for which a process goes by what it last read of a workflow's newest version: a start pays no round trip."""
 
 
 class DefinitionStore:
-    """The definitions by name and version, in memory once they are known."""
+    """The definitions by name and version, in memory once they were asked for, which says nothing of the newest."""
 
-    def __init__(self, shipped: Iterable[SagaDefinition]) -> None:
-        self._known: dict[tuple[str, int], SagaDefinition] = {(d.name, d.version): d for d in shipped}
+    def __init__(self, shipped: Iterable[SagaDefinition], elapsed: Callable[[], float] = time.monotonic) -> None:
+        self._shipped: dict[tuple[str, int], SagaDefinition] = {(d.name, d.version): d for d in shipped}
+        self._loaded: dict[tuple[str, int], SagaDefinition] = {}
+        self._newest: dict[str, tuple[int, float]] = {}
         self._validators: dict[tuple[str, int], Any] = {}
         self._lock = threading.Lock()
+        self._elapsed = elapsed
 
     def register(self) -> None:
         """Store the shipped versions. Raises DefinitionChanged when one differs from what is stored as its version."""
         rows = DefinitionRow.objects.values_list("name", "version", "content_hash", "content")
         stored = {(name, version): (content_hash, content) for name, version, content_hash, content in rows}
-        for key, definition in self._known.items():
+        for key, definition in self._shipped.items():
             if key not in stored:
                 _insert(definition)
             elif not _same(definition, *stored[key]):
@@ -37,31 +49,57 @@ class DefinitionStore:
                     f"{key[0]} version {key[1]} was changed after it was stored, and running sagas depend on it; "
                     "put the old content back and publish the new one under the next version"
                 )
+        self._newest.clear()
 
     def newest(self, name: str) -> SagaDefinition:
-        """The newest version. Raises WorkflowUnknown."""
-        versions = [version for known, version in self._known if known == name]
-        if not versions:
-            known = ", ".join(sorted({known for known, _ in self._known}))
-            raise WorkflowUnknown(f"there is no workflow {name!r}; there is {known}")
-        return self._known[name, max(versions)]
+        """The highest version in the database, as of a second ago at most.
+
+        Raises WorkflowUnknown, and DefinitionUnreadable when this release cannot read it: an older version would be
+        another workflow than the one that the other processes start.
+        """
+        return self.version(name, self._newest_version(name))
 
     def version(self, name: str, version: int) -> SagaDefinition:
-        """One version, from the database when this process was not shipped with it. Raises WorkflowUnknown."""
-        found = self._known.get((name, version))
+        """One version, from the database when this process was not shipped with it.
+
+        Raises WorkflowUnknown, or DefinitionUnreadable.
+        """
+        found = self._shipped.get((name, version)) or self._loaded.get((name, version))
         if found:
             return found
         content = DefinitionRow.objects.filter(name=name, version=version).values_list("content", flat=True).first()
         if content is None:
             raise WorkflowUnknown(f"there is no version {version} of a workflow {name!r}")
         with self._lock:
-            return self._known.setdefault((name, version), from_json(content))
+            return self._loaded.setdefault((name, version), from_json(content))
 
     def all(self) -> list[SagaDefinition]:
-        """Every version that is stored, by name and version."""
-        for name, version in DefinitionRow.objects.values_list("name", "version"):
-            self.version(name, version)
-        return [self._known[key] for key in sorted(self._known)]
+        """Every stored version that this release can read, by name and version; the log names the others."""
+        definitions = []
+        for name, version in DefinitionRow.objects.order_by("name", "version").values_list("name", "version"):
+            try:
+                definitions.append(self.version(name, version))
+            except DefinitionUnreadable as error:
+                more = {"workflow": name, "version": version, "reason": str(error)}
+                logger.warning("unreadable definition", extra=more)
+        return definitions
+
+    def _newest_version(self, name: str) -> int:
+        version, read_at = self._newest.get(name, (None, 0.0))
+        now = self._elapsed()
+        if version is not None and now - read_at < FRESH:
+            return version
+        try:
+            found: int | None = DefinitionRow.objects.filter(name=name).aggregate(Max("version"))["version__max"]
+        except (OperationalError, InterfaceError):
+            if version is None:
+                raise
+            return version  # storing the saga waits for the database to come back, or fails; this need not do it first
+        if found is None:
+            names = DefinitionRow.objects.order_by("name").values_list("name", flat=True).distinct()
+            raise WorkflowUnknown(f"there is no workflow {name!r}; there is {', '.join(names)}")
+        self._newest[name] = (found, now)
+        return found
 
     def check_input(self, definition: SagaDefinition, given: object) -> None:
         """Raises InputInvalid, with every fault by its path, when the input does not fit the schema."""
