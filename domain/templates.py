@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 from urllib.parse import quote
 
@@ -156,9 +157,12 @@ def _walk(names: tuple[str, ...]) -> Callable[[Scope], Any]:
 def _search(text: str, compiled: Any) -> Callable[[Scope], Any]:
     def evaluate(scope: Scope) -> Any:
         try:
-            return compiled.search(scope)
+            value = compiled.search(scope)
         except (jmespath.exceptions.JMESPathError, TypeError, ValueError, ArithmeticError) as error:
             raise TemplateError(f"${{{text}}} cannot be evaluated: {error}") from None
+        if isinstance(value, float) and not isfinite(value):  # to_number('nan'), a sum beyond numbers
+            raise TemplateError(f"${{{text}}} is {value}, which is not JSON")
+        return value
 
     return evaluate
 

@@ -1,6 +1,7 @@
 """JSON in and out: strict about what comes in, quick about what goes out."""
 
 from collections.abc import Mapping
+from math import isinf
 from typing import Any
 
 import msgspec
@@ -10,6 +11,8 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
 _ENCODER = msgspec.json.Encoder()
+LARGEST_WHOLE = 2.0**53
+"""Up to here a float is exactly the whole number that it shows."""
 DEEPEST = 64
 """Levels of a body's JSON: more is a mistake or an attack, and what checks and stores it has limits of its own."""
 
@@ -22,7 +25,10 @@ class BodyTooLarge(APIException):
 
 
 class StrictJSONParser(BaseParser):
-    """Real JSON only: no NaN, no lone surrogates, no NUL (PostgreSQL cannot store it); not too much, not too deep."""
+    """Real JSON only: no NaN, no lone surrogates, no NUL (PostgreSQL cannot store it); not too much, not too deep.
+
+    `2.0` is 2: JSON has one kind of number, JSON Schema calls both an integer, and whatever reads it next may not.
+    """
 
     media_type = "application/json"
 
@@ -33,7 +39,7 @@ class StrictJSONParser(BaseParser):
         if len(body) > limit:
             raise BodyTooLarge(f"The body is larger than {limit} bytes.")
         try:
-            value = msgspec.json.decode(body)
+            value = _DECODER.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ParseError(f"The body is not JSON: {error}") from None
         if b"\\u0000" in body and "\0" in _texts(value):
@@ -55,6 +61,16 @@ class JSONRenderer(BaseRenderer):
     ) -> bytes:
         """The bytes; none for no data."""
         return b"" if data is None else _ENCODER.encode(data)
+
+
+def _number(text: str) -> float | int:
+    value = float(text)
+    if isinf(value):
+        raise ValueError("Number out of range")
+    return int(value) if abs(value) <= LARGEST_WHOLE and value.is_integer() else value
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_number)
 
 
 def _texts(value: Any) -> str:

@@ -35,7 +35,7 @@ _STOCK = "/api/ddd/inventaire/stock-local/${item.produit_id}/${input.magasin_id}
 
 COMMANDES = SagaDefinition(
     name="commandes",
-    version=1,
+    version=2,  # 1 took any price that the catalogue gave, "12,50" too
     title="Création de commande e-commerce",
     input_schema={
         "type": "object",
@@ -90,7 +90,7 @@ COMMANDES = SagaDefinition(
                 "produit_id": "${item.produit_id}",
                 "quantite": "${item.quantite}",
                 "nom": "${response.nom}",
-                "prix_unitaire": "${response.prix}",
+                "prix_unitaire": "${to_number(response.prix)}",
             },
         ),
         Step(

@@ -7,6 +7,7 @@ import api_support
 import pytest
 from api_support import ORDER, ORDERS, UNKNOWN_ID, problem
 
+from domain.workflows.commandes import COMMANDES
 from infrastructure.models import SagaEventRow
 from interfaces import callers, urls
 from saga_service.configuration import ApiKey
@@ -54,7 +55,13 @@ MATRIX = {
     r"^swagger\.(?P<format>json|yaml)$": ("GET", KNOWS_AN_ID),
 }
 OPEN = {"api/health/", "health"}
-VALUES = {"saga_id": UNKNOWN_ID, "bulk_id": UNKNOWN_ID, "group": "none", "name": "commandes", "version": "1"}
+VALUES = {
+    "saga_id": UNKNOWN_ID,
+    "bulk_id": UNKNOWN_ID,
+    "group": "none",
+    "name": "commandes",
+    "version": str(COMMANDES.version),
+}
 
 
 def address(route):

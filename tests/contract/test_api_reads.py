@@ -11,6 +11,7 @@ from django.db import OperationalError
 
 from application.queries import Check
 from domain.outcomes import Rejected, Unavailable
+from domain.workflows.commandes import COMMANDES
 from infrastructure.health import WorkerHeartbeat
 from interfaces import contracts
 from saga_service import bootstrap
@@ -183,9 +184,9 @@ def test_statistics_add_up(api, sagas):
 
 def test_the_workflows_are_listed_and_shown(api):
     (listed,) = shaped(api.get("/api/sagas/definitions/"), contracts.DEFINITION_LIST)["results"]
-    shown = shaped(api.get("/api/sagas/definitions/commandes/1/"), contracts.DEFINITION)
+    shown = shaped(api.get(f"/api/sagas/definitions/commandes/{COMMANDES.version}/"), contracts.DEFINITION)
 
-    assert (listed["name"], listed["version"], listed["steps"]) == ("commandes", 1, list(DONE))
+    assert (listed["name"], listed["version"], listed["steps"]) == ("commandes", COMMANDES.version, list(DONE))
     assert [step["name"] for step in shown["steps"]] == listed["steps"]
     assert ["COMMANDE_CREEE", "SAGA_TERMINEE"] in shown["transitions"]
     assert shown["states"]["COMPLETED"] == ["SAGA_TERMINEE"]
@@ -282,7 +283,7 @@ def test_a_part_that_is_missing_makes_it_a_503_and_is_named(api, gateway):
 def test_the_status_names_workflows_and_participants(api):
     body = shaped(api.get("/api/status/"), contracts.SERVICE_STATUS)
 
-    assert "commandes v1" in body["workflows"]
+    assert f"commandes v{COMMANDES.version}" in body["workflows"]
     assert {"inventaire", "catalogue", "commandes"} <= set(body["services"])
 
 

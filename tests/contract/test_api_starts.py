@@ -1,5 +1,6 @@
 """Starting a saga over HTTP: what each end is answered with, in the published shapes."""
 
+import json
 from datetime import timedelta
 from uuid import UUID
 
@@ -8,6 +9,7 @@ import pytest
 from api_support import CLIENT, ORDER, ORDERS, PRODUCT, SHOP, START, problem, shaped, stored
 
 from domain.outcomes import Rejected, Succeeded, Unavailable, Unknown
+from domain.workflows.commandes import COMMANDES
 from infrastructure.models import SagaEventRow, SagaRow
 from interfaces.contracts import COMMANDE, SAGA, SAGA_DETAIL
 
@@ -151,12 +153,42 @@ def test_a_wait_that_is_over_is_answered_202_with_the_saga_as_it_is(api):
     assert SagaRow.objects.get().wake_at is not None
 
 
+@pytest.mark.parametrize("price", ["12.50", 12.5])
+def test_a_price_is_a_number_also_where_the_catalogue_writes_it_as_a_text(api, price):
+    api.participants.answers["information_produit"] = Succeeded({"nom": "Café", "prix": price})
+
+    assert shaped(api.order(), COMMANDE, 201)["lignes"][0]["prix_unitaire"] == 12.5
+
+
+@pytest.mark.parametrize("price", ["12,50", "nan", {"montant": 12.5}, True, None])
+def test_a_price_that_is_no_number_is_an_unreadable_answer(api, price):
+    api.participants.answers["information_produit"] = Succeeded({"nom": "Café", "prix": price})
+
+    order = shaped(api.order(), COMMANDE, 502)
+
+    assert order["erreur"].startswith("unreadable answer: ")
+    assert [task.step for task in api.participants.calls if task.method == "POST"] == []
+
+
+def test_a_quantity_written_as_2_0_is_2_everywhere(api):
+    raw = json.dumps(ORDER).replace('"quantite": 2', '"quantite": 2.0').encode()
+
+    first = api.order(raw=raw, Idempotency_Key="k-1")
+
+    assert b'"quantite":2,' in first.content
+    assert api.order(Idempotency_Key="k-1").json() == shaped(first, COMMANDE, 201)
+    bodies = [task.body for task in api.participants.calls if task.step == "reservation_stock"]
+    assert json.dumps(bodies) == '[{"quantite": 2}]'
+
+
 def test_saga_type_is_another_name_for_the_workflow(api):
     assert shaped(api.post(START, {"saga_type": "commandes", "input": ORDER}), SAGA, 201)["workflow"] == "commandes"
 
 
 def test_a_version_can_be_asked_for(api):
-    assert shaped(api.post(START, {**ASKED, "version": 1}), SAGA, 201)["version"] == 1
+    asked = {**ASKED, "version": COMMANDES.version}
+
+    assert shaped(api.post(START, asked), SAGA, 201)["version"] == COMMANDES.version
 
 
 def test_the_deadline_is_the_configured_time_away(api):

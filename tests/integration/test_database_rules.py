@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.django_db
 NOW = START.isoformat()
 RUNNING: dict[str, Any] = {
     "workflow": "commandes",
-    "version": 1,
+    "version": COMMANDES.version,
     "correlation_id": "c",
     "tenant": "",
     "status": "RUNNING",
@@ -204,6 +205,41 @@ def test_reports_have_one_row_an_order_and_one_a_line():
     assert order == ("SAGA_TERMINEE", given["client_id"], "c1", None)
     lines = run("SELECT quantite, nom, prix_unitaire::float FROM saga_lignes_commande ORDER BY ligne")
     assert lines == [(2, "Café", 14.9), (1, None, None)]
+
+
+LINES = [
+    {"produit_id": "c0ffee", "quantite": 2.0},
+    {"produit_id": None, "quantite": "two"},
+    {"produit_id": 7, "quantite": 10**30},
+    {"quantite": None},
+    {"quantite": [1]},
+    7,
+]
+PRICES = ["12,50", "12.50", 12.5, {"amount": 1}, True, 10**30]
+
+
+def test_reports_show_what_they_can_of_values_that_are_not_what_they_should_be():
+    saga_id = insert("sagas", {**RUNNING, "data": json.dumps({"input": {"client_id": 7, "lignes": LINES}})})
+    for item, price in enumerate(PRICES):
+        output = json.dumps({"nom": "Café", "prix_unitaire": price})
+        priced = {"step": "information_produit", "item": item, "output": output, "seq": item + 2}
+        insert("saga_evenements", {**EVENT, "saga_id": saga_id, "type": "step_succeeded", "action": "do", **priced})
+    for lines in (None, "none", {"0": LINES[0]}):
+        insert("sagas", {**RUNNING, "data": json.dumps({"input": {"magasin_id": "nowhere", "lignes": lines}})})
+
+    orders = run("SELECT client_id, magasin_id, erreur FROM saga_commandes")
+    lines = run("SELECT produit_id, quantite, prix_unitaire::float FROM saga_lignes_commande ORDER BY ligne")
+
+    assert orders == [(None, None, None)] * 4
+    assert [quantity for _, quantity, _ in lines] == [2, None, None, None, None, None]
+    assert [price for _, _, price in lines] == [None, 12.5, 12.5, None, None, 1e30]
+    assert {product for product, _, _ in lines} == {None}
+
+
+def test_the_reports_before_can_be_put_back():
+    migration = import_module("infrastructure.migrations.0006_order_lines_view")
+    run(migration.BEFORE)
+    run(migration.VALUES + migration.VIEWS)
 
 
 def test_claiming_does_not_look_at_finished_sagas():

@@ -48,6 +48,8 @@ def test_a_template_has_the_value_of_its_expressions(template, value):
         ("a ${input.none}", "is null inside a text"),
         ("a ${input.list}", "is a list, which cannot stand inside a text"),
         ("${length(input.n)}", "cannot be evaluated"),
+        ("${to_number('nan')}", "is nan, which is not JSON"),
+        ("${to_number('-1e999')}", "is -inf, which is not JSON"),
         ("${item", "not closed"),
         ("${a..b}", "not JMESPath"),
     ],
