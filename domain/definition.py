@@ -34,8 +34,9 @@ class RetryPolicy:
 REFUSED = "refused by the participant"
 WHOLE_ANSWER = "${response}"
 
-UNDO_RETRIES = RetryPolicy(max_retries=8, base=0.5, cap=30.0)
-"""About a minute and a half of patience: an undo is worth waiting for, and parking it wakes a person."""
+UNDO_RETRIES = RetryPolicy(max_retries=12, base=0.5, cap=60.0)
+"""An undo is worth waiting for, and parking it wakes a person: three minutes on average, since full jitter takes half
+of each wait's ceiling, and six at most; beside what the calls themselves take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,9 +42,11 @@ def workflow(*steps: Step, **options: Any) -> SagaDefinition:
     return SagaDefinition(**{"name": "test", "version": 1, "steps": steps, **words, **options})
 
 
-def origin(given: dict[str, Any] | None = None, deadline: float = 30.0, max_retries: int = 3) -> Origin:
+def origin(
+    given: dict[str, Any] | None = None, deadline: float = 30.0, max_retries: int = 3, saga_id: UUID = SAGA_ID
+) -> Origin:
     return Origin(
-        id=SAGA_ID,
+        id=saga_id,
         input=given or {},
         correlation_id="correlation",
         started_at=START,

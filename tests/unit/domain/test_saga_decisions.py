@@ -1,10 +1,11 @@
 """What a saga decides, whatever the workflow: retries, deadline, undo, points of no return, inquiries."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
-from domain.definition import Request, RetryPolicy
+from domain.definition import UNDO_RETRIES, Request, RetryPolicy
 from domain.events import EventType
 from domain.exceptions import OutcomeUnexpected
 from domain.outcomes import Rejected, Succeeded, Unavailable, Unknown
@@ -54,8 +55,24 @@ class TestRetries:
             dialogue.expect(UNDO_A).given(Unavailable("down"))
         dialogue.expect(UNDO_A).ok().ends("COMPENSATED", "undone")
 
+    def test_of_an_undo_last_three_minutes_on_average_and_six_at_most(self):
+        longest = sum(UNDO_RETRIES.ceiling(attempt) for attempt in range(1, UNDO_RETRIES.max_retries + 1))
+        assert (longest / 2, longest) == (181.75, 363.5)
+        lasted = [patience_of_an_undo(UUID(int=number)) for number in range(300)]
+        assert 170 < sum(lasted) / len(lasted) < 194
+        assert max(lasted) <= longest
+
     def test_that_wait_very_long_do_not_overflow(self):
         assert RetryPolicy(cap=30).ceiling(100_000) == 30
+
+
+def patience_of_an_undo(saga_id: UUID) -> float:
+    """Seconds until a saga is parked whose participant is down when it should undo, and stays so."""
+    dialogue = Dialogue(workflow(step("a"), step("b")), max_retries=0, saga_id=saga_id).ok().given(Rejected("no"))
+    while not dialogue.saga.resting:
+        dialogue.expect(UNDO_A).given(Unavailable("down"))
+    assert dialogue.saga.status == "STUCK"
+    return (dialogue.now - START).total_seconds()
 
 
 class TestUndo:
