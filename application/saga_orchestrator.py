@@ -35,6 +35,9 @@ whose driver died still goes through; and more than twice the longest silence of
 is renewed when half of it is gone."""
 OVERHEAD = 2.0
 """Seconds to connect to a participant, beside a call's own timeout."""
+ANSWER_WITHIN = 32.0
+"""Seconds in which a start is answered, one way or the other: the gateway waits 35, and what the last call said must
+still be stored, over a new connection to the database if need be (three seconds)."""
 POLL = 0.1
 """Seconds between looks at a saga that another driver runs."""
 
@@ -45,9 +48,21 @@ def lease_for(definitions: Iterable[SagaDefinition]) -> float:
     return max(LEASE, 2 * (longest + OVERHEAD + SHORT_WAIT))
 
 
+def wait_limit(definition: SagaDefinition) -> float:
+    """Seconds that a client can wait for such a saga: a call that begins at their end must not outlast the gateway.
+
+    Bounding the wait, rather than not beginning a call that may be late, keeps one rule for the driver: what is due
+    goes out. A call's time is the same for nearly every call of a workflow, so both would stop at the same moment.
+    """
+    return max(0.0, ANSWER_WITHIN - OVERHEAD - definition.longest_call())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRequest:
-    """What a client asks for. `wait`: how many seconds it wants to wait for the end; 0 answers at once."""
+    """What a client asks for. `wait`: how many seconds it wants to wait for the end; 0 answers at once.
+
+    It waits no longer than `wait_limit` of the workflow.
+    """
 
     workflow: str
     input: Mapping[str, Any]
@@ -75,7 +90,7 @@ class SagaOrchestrator:
     lease_seconds: float = LEASE
 
     def start(self, request: StartRequest) -> Saga:
-        """Start a saga and drive it for at most `wait` seconds; the same saga again for a repeated idempotency key.
+        """Start a saga and drive it while its client waits; the same saga again for a repeated idempotency key.
 
         Raises WorkflowUnknown and InputInvalid, having stored nothing, and IdempotencyConflict when the key
         was used for another request.
@@ -84,11 +99,12 @@ class SagaOrchestrator:
         self.definitions.check_input(definition, request.input)
         now = self.clock.now()
         saga, events = Saga.start(definition, self._origin(definition, request, now), request.actor)
-        lease = self.new_lease(now) if request.wait > 0 else None
+        wait = min(request.wait, wait_limit(definition))
+        lease = self.new_lease(now) if wait > 0 else None
         # Crash before this write: nothing exists, no call was made. Crash after it: the saga is claimed once the
         # lease has expired (at once without a lease) and its first call goes out then, with the same key.
         existing = self.store.create(saga, events, lease, request.idempotency)
-        until = now + timedelta(seconds=request.wait)
+        until = now + timedelta(seconds=wait)
         if existing:
             return self._repeat(existing, request, until)
         self.observe(saga, events)

@@ -39,7 +39,7 @@ _FOR_CALLERS = {401: "No key, or an unknown one", 403: "The caller has not the r
 _FROM_THE_DATABASE = {503: "The database does not answer"}
 _START_HEADERS = [
     ("Idempotency-Key", "The same key and body give the first saga again; another body is refused with 422"),
-    ("Prefer", "`wait=N` seconds for the end (25 unless told, 30 at most), or `respond-async`"),
+    ("Prefer", "`wait=N` seconds for the end (25 unless told; at most 30 less the longest call's), or `respond-async`"),
     ("X-Correlation-ID", "Yours, carried to every participant; a new one otherwise"),
 ]
 

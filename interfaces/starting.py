@@ -17,8 +17,7 @@ from domain.events import SagaStatus
 from interfaces.platform import engine
 
 DEFAULT_WAIT = 25.0
-LONGEST_WAIT = 30.0
-"""The gateway gives up after 35 s; a saga that takes longer is answered 202 before that."""
+"""Seconds; the engine waits less where a call of the workflow may take so long that the gateway would give up first."""
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait=([0-9]{1,9})(?:$|[,;\s])", re.IGNORECASE)
 _ASYNC = re.compile(r"(?:^|[,;\s])respond-async(?:$|[,;\s])", re.IGNORECASE)
@@ -63,13 +62,13 @@ def status_code(saga: Saga) -> int:
 
 
 def wait_budget(prefer: str) -> float:
-    """Seconds that a client waits, from `Prefer` (RFC 7240); what is not understood there is ignored.
+    """Seconds that a client wants to wait, from `Prefer` (RFC 7240); what is not understood there is ignored.
 
     `respond-async, wait=5` waits: together they ask for a 202 only after that time (RFC 7240, 4.3).
     """
     found = _WAIT.search(prefer)
     if found:
-        return min(float(found[1]), LONGEST_WAIT)
+        return float(found[1])
     return 0.0 if _ASYNC.search(prefer) else DEFAULT_WAIT
 
 

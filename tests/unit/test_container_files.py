@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from application.saga_orchestrator import ANSWER_WITHIN
 from devstack.kong_rules import faults
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +89,11 @@ def test_the_kong_file_has_no_fault_and_names_only_services_of_the_stack(kong, c
 def test_kong_is_the_pinned_version_and_loads_exactly_the_plugins_in_use(kong, compose):
     assert compose["kong"]["image"] == "kong:3.9.3"
     assert set(compose["kong"]["environment"]["KONG_PLUGINS"].split(",")) == plugins_used(kong)
+
+
+def test_kong_waits_longer_than_a_start_takes_to_be_answered(kong):
+    [orchestrator] = [service for service in kong["services"] if service["name"] == "saga"]
+    assert orchestrator["read_timeout"] / 1000 >= ANSWER_WITHIN + 3
 
 
 def test_kong_serves_the_file_that_is_mounted_and_no_admin_api(compose):

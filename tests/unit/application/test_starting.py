@@ -5,12 +5,13 @@ from datetime import timedelta
 import pytest
 
 from application.ports import IdempotentRequest, Lease
-from application.saga_orchestrator import lease_for
-from domain.definition import Request
+from application.saga_orchestrator import ANSWER_WITHIN, OVERHEAD, lease_for, wait_limit
+from domain.definition import Request, Step
 from domain.entities import Saga
 from domain.events import SagaEvent
 from domain.exceptions import IdempotencyConflict, InputInvalid, StoreUnavailable, WorkflowUnknown
 from domain.outcomes import Rejected, Unavailable
+from domain.workflows import shipped_definitions
 from tests.support.dialogue import START, step, workflow
 from tests.support.driving import Bench
 
@@ -88,6 +89,35 @@ def test_a_client_is_answered_when_its_wait_budget_is_used_up(bench):
     assert saga.status == "RUNNING"
     assert bench.work() == 1
     assert bench.store.load(saga.id).status == "COMPLETED"
+
+
+def slow(name: str, seconds: float) -> Step:
+    return step(name, action=Request(service="svc", method="POST", path=f"/{name}", timeout=seconds))
+
+
+@pytest.mark.parametrize("seconds", [0.5, 5.0, 12.0, 29.0, 40.0])
+@pytest.mark.parametrize("asked", [25, 30, 999_999_999])
+def test_a_client_is_answered_before_the_gateway_gives_up_however_slow_the_calls(seconds, asked):
+    bench = Bench(workflow(*(slow(f"s{number}", seconds) for number in range(99))), saga_timeout=3600)
+    bench.services.after = lambda _: bench.clock.sleep(OVERHEAD + seconds)
+
+    saga = bench.start(wait=asked)
+
+    assert saga.status == "RUNNING"
+    assert bench.clock.now() - START <= timedelta(seconds=ANSWER_WITHIN)
+    assert bench.work() == 1, "a worker may take it"
+
+
+def test_a_client_of_calls_of_ordinary_length_waits_for_the_usual_25_seconds():
+    assert wait_limit(workflow(step("a"))) == 25
+    assert all(wait_limit(definition) == 25 for definition in shipped_definitions())
+
+
+def test_a_workflow_whose_calls_outlast_the_gateway_is_not_waited_for():
+    bench = Bench(workflow(slow("a", 31)))
+    assert bench.start(wait=25).status == "RUNNING"
+    assert bench.services.calls == []
+    assert bench.work_until_rest().status == "COMPLETED"
 
 
 def test_a_request_whose_saga_was_taken_over_tells_how_the_other_driver_ended_it(bench):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from interfaces.starting import DEFAULT_WAIT, LONGEST_WAIT, wait_budget
+from interfaces.starting import DEFAULT_WAIT, wait_budget
 
 
 @pytest.mark.parametrize(
@@ -12,8 +12,8 @@ from interfaces.starting import DEFAULT_WAIT, LONGEST_WAIT, wait_budget
         ("wait=5", 5),
         ("WAIT=5", 5),
         ("wait=0", 0),
-        ("wait=9999", LONGEST_WAIT),
-        ("wait=999999999", LONGEST_WAIT),
+        ("wait=9999", 9999),
+        ("wait=9999999999", DEFAULT_WAIT),
         ("respond-async", 0),
         ("Respond-Async", 0),
         ("respond-async, wait=5", 5),
