@@ -76,6 +76,9 @@ class SagaStore(Protocol):
         Without a lease it belongs to whoever claims it first.
         """
 
+    def started(self, tenant: str, key: str) -> Existing | None:
+        """The saga that this tenant's idempotency key started; None when it started none."""
+
     def checkpoint(self, saga: Saga, events: Sequence[SagaEvent], lease: Lease) -> None:
         """Append the events and move the saga on. A saga that is finished or parked gives its lease up with it."""
 

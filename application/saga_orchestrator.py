@@ -23,7 +23,7 @@ from application.ports import (
 from domain.definition import SagaDefinition
 from domain.entities import Saga
 from domain.events import SagaEvent
-from domain.exceptions import IdempotencyConflict, LeaseLost, SagaNotFound, StoreUnavailable
+from domain.exceptions import IdempotencyConflict, InputInvalid, LeaseLost, SagaNotFound, StoreUnavailable
 from domain.outcomes import Postponed
 from domain.progress import Origin
 
@@ -95,16 +95,20 @@ class SagaOrchestrator:
         Raises WorkflowUnknown and InputInvalid, having stored nothing, and IdempotencyConflict when the key
         was used for another request.
         """
-        definition = self._definition(request)
-        self.definitions.check_input(definition, request.input)
-        now = self.clock.now()
+        definition, now = self._definition(request), self.clock.now()
+        until = now + timedelta(seconds=min(request.wait, wait_limit(definition)))
+        try:
+            self.definitions.check_input(definition, request.input)
+        except InputInvalid:
+            earlier = self._started_before(request)
+            if earlier is None:
+                raise
+            return self._repeat(earlier, request, until)
         saga, events = Saga.start(definition, self._origin(definition, request, now), request.actor)
-        wait = min(request.wait, wait_limit(definition))
-        lease = self.new_lease(now) if wait > 0 else None
+        lease = self.new_lease(now) if until > now else None
         # Crash before this write: nothing exists, no call was made. Crash after it: the saga is claimed once the
         # lease has expired (at once without a lease) and its first call goes out then, with the same key.
         existing = self.store.create(saga, events, lease, request.idempotency)
-        until = now + timedelta(seconds=wait)
         if existing:
             return self._repeat(existing, request, until)
         self.observe(saga, events)
@@ -188,6 +192,12 @@ class SagaOrchestrator:
         if existing.request_hash != request.idempotency.request_hash:
             raise IdempotencyConflict
         return self.follow(existing.saga_id, until)
+
+    def _started_before(self, request: StartRequest) -> Existing | None:
+        """The saga of the same request, made when an earlier version of the workflow took it."""
+        given = request.idempotency
+        existing = self.store.started(request.tenant, given.key) if given else None
+        return existing if given and existing and existing.request_hash == given.request_hash else None
 
     def _goes_on(self, saga: Saga, until: datetime, longest_wait: float) -> bool:
         """Whether the next call is due within this driver's patience; waits for it if so."""

@@ -91,6 +91,11 @@ class PostgresSagaStore:
             return None
         return self._existing(saga, request)
 
+    def started(self, tenant: str, key: str) -> Existing | None:
+        """See `SagaStore`."""
+        rows = self._run("existing", {"id": None, "tenant": tenant, "idempotency_key": key})
+        return Existing(rows[0][0], bytes(rows[0][1])) if rows else None
+
     def checkpoint(self, saga: Saga, events: Sequence[SagaEvent], lease: Lease) -> None:
         """See `SagaStore`."""
         parameters = {

@@ -1,6 +1,7 @@
 """Starting a saga over HTTP: what each end is answered with, in the published shapes."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,8 +11,10 @@ from api_support import CLIENT, ORDER, ORDERS, PRODUCT, SHOP, START, problem, sh
 
 from domain.outcomes import Rejected, Succeeded, Unavailable, Unknown
 from domain.workflows.commandes import COMMANDES
+from infrastructure.definition_store import DefinitionStore
 from infrastructure.models import SagaEventRow, SagaRow
 from interfaces.contracts import COMMANDE, SAGA, SAGA_DETAIL
+from saga_service import bootstrap
 
 api = api_support.api
 
@@ -273,6 +276,17 @@ def test_a_wrong_body_does_not_use_its_key_up(api):
     problem(api.order({}, Idempotency_Key="k-1"), 400)
 
     assert api.order(Idempotency_Key="k-1").status_code == 201
+
+
+def test_a_repeat_after_a_stricter_version_was_deployed_gives_the_first_saga(api):
+    first = shaped(api.order(Idempotency_Key="k-1"), COMMANDE, 201)
+    schema = {**COMMANDES.input_schema, "required": [*COMMANDES.input_schema["required"], "canal"]}
+    stricter = replace(COMMANDES, version=COMMANDES.version + 1, input_schema=schema)
+    DefinitionStore([stricter]).register()
+    bootstrap.definitions()._newest.clear()
+
+    assert shaped(api.order(Idempotency_Key="k-1"), COMMANDE, 201) == first
+    assert list(problem(api.order(Idempotency_Key="k-2"), 400, "input_invalid")["errors"]) == ["canal"]
 
 
 @pytest.mark.parametrize("key", ["", "a b", "é", "a" * 256])

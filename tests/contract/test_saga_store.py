@@ -239,6 +239,15 @@ def test_another_tenant_has_idempotency_keys_of_its_own(store):
         assert store.create(saga, events, lease(), REQUEST) is None
 
 
+def test_the_saga_of_an_idempotency_key_is_found(store):
+    saga, events = new_saga("north")
+    store.create(saga, events, lease(), REQUEST)
+    store.create(*new_saga("north"), lease(), None)
+    assert store.started("north", "key-1") == Existing(saga.id, b"hash")
+    assert store.started("north", "key-2") is None
+    assert store.started("south", "key-1") is None
+
+
 @pytest.mark.parametrize("request_", [REQUEST, None], ids=["with a key", "without a key"])
 def test_a_creation_whose_answer_was_lost_can_be_repeated(store, request_):
     saga, events = new_saga()

@@ -41,9 +41,9 @@ class MemorySagaStore:
     ) -> Existing | None:
         if saga.id in self.rows:
             return None
-        for row in self.rows.values():
-            if request and row.request and (row.origin.tenant, row.request.key) == (saga.origin.tenant, request.key):
-                return Existing(row.origin.id, row.request.request_hash)
+        existing = self.started(saga.origin.tenant, request.key) if request else None
+        if existing:
+            return existing
         self.rows[saga.id] = Row(
             definition=saga.definition,
             origin=saga.origin,
@@ -54,6 +54,12 @@ class MemorySagaStore:
             lease_expires_at=lease.expires_at if lease and not saga.resting else None,
             wake_at=None if lease else saga.wake_at(),
         )
+        return None
+
+    def started(self, tenant: str, key: str) -> Existing | None:
+        for row in self.rows.values():
+            if row.request and (row.origin.tenant, row.request.key) == (tenant, key):
+                return Existing(row.origin.id, row.request.request_hash)
         return None
 
     def checkpoint(self, saga: Saga, events: Sequence[SagaEvent], lease: Lease) -> None:

@@ -1,12 +1,13 @@
 """Starting a saga: in the request, without waiting, once for each idempotency key."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from application.ports import IdempotentRequest, Lease
 from application.saga_orchestrator import ANSWER_WITHIN, OVERHEAD, lease_for, wait_limit
-from domain.definition import Request, Step
+from domain.definition import Request, SagaDefinition, Step
 from domain.entities import Saga
 from domain.events import SagaEvent
 from domain.exceptions import IdempotencyConflict, InputInvalid, StoreUnavailable, WorkflowUnknown
@@ -65,6 +66,43 @@ def test_a_request_that_makes_no_sense_stores_nothing(bench, wrong, error):
     with pytest.raises(error):
         bench.start(**wrong)
     assert bench.store.rows == {}
+
+
+@pytest.fixture
+def stricter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Deploys a newer version of the workflow, which takes no such input."""
+
+    def refuse(definition: SagaDefinition, given: object) -> None:
+        raise InputInvalid({"channel": ["is required"]})
+
+    def deploy() -> None:
+        monkeypatch.setattr(bench.engine.definitions, "check_input", refuse)
+
+    return deploy
+
+
+@pytest.mark.parametrize("wait", [0, 5])
+def test_a_repeat_gives_the_first_saga_even_if_a_newer_version_would_refuse_the_request(bench, stricter, wait):
+    first = bench.start(idempotency=KEY, tenant="shop", wait=wait)
+    stricter()
+    assert bench.start(idempotency=KEY, tenant="shop").id == first.id
+    assert len(bench.store.rows) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"idempotency": IdempotentRequest("key", b"other")},
+        {"idempotency": IdempotentRequest("another", b"hash")},
+        {"idempotency": None},
+        {"idempotency": KEY, "tenant": "another"},
+    ],
+)
+def test_any_other_wrong_request_is_told_what_is_wrong_with_it(bench, stricter, other):
+    bench.start(idempotency=KEY, tenant="shop")
+    stricter()
+    with pytest.raises(InputInvalid):
+        bench.start(**{"tenant": "shop", **other})
 
 
 def test_a_short_retry_is_waited_for_in_the_request(bench):
