@@ -85,6 +85,9 @@ class SagaStore(Protocol):
     def hand_over(self, saga: Saga, lease: Lease) -> None:
         """Give the lease up, so that a worker takes the saga when its next call is due."""
 
+    def make_durable(self) -> None:
+        """See to it that whatever could be read from the store until now survives a crash of the store."""
+
     def load(self, saga_id: UUID) -> Saga:
         """The saga as its stored events left it. Raises SagaNotFound."""
 

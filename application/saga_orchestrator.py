@@ -191,7 +191,11 @@ class SagaOrchestrator:
         assert request.idempotency is not None
         if existing.request_hash != request.idempotency.request_hash:
             raise IdempotencyConflict
-        return self.follow(existing.saga_id, until)
+        saga = self.follow(existing.saga_id, until)
+        if not saga.resting:
+            # Its driver may not have waited for the disk yet, since nobody had been told of the saga; now somebody is.
+            self.store.make_durable()
+        return saga
 
     def _started_before(self, request: StartRequest) -> Existing | None:
         """The saga of the same request, made when an earlier version of the workflow took it."""

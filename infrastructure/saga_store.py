@@ -44,8 +44,8 @@ def _statement(path: Path) -> _Statement:
     parameters = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
     numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${parameters.index(found[1]) + 1}", text)
     values = ", ".join(f"%({parameter})s" for parameter in parameters)
-    execute = f"EXECUTE {name} ({values})" if parameters else f"EXECUTE {name}"
-    return _Statement(text=text, prepare=f"PREPARE {name} AS {numbered}", execute=execute)
+    given = f" ({values})" if values else ""
+    return _Statement(text=text, prepare=f"PREPARE {name} AS {numbered}", execute=f"EXECUTE {name}{given}")
 
 
 _STATEMENTS = {path.stem: _statement(path) for path in (Path(__file__).parent / "sql").glob("*.sql")}
@@ -111,6 +111,10 @@ class PostgresSagaStore:
         """See `SagaStore`. Nothing to do when the lease was lost: the saga already has another driver."""
         parameters = {"id": saga.id, "seq": saga.seq, "token": lease.token, "wake_at": saga.wake_at()}
         self._run("hand_over", parameters)
+
+    def make_durable(self) -> None:
+        """See `SagaStore`."""
+        self._run("make_durable", {})
 
     def load(self, saga_id: UUID) -> Saga:
         """See `SagaStore`."""

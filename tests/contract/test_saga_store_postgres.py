@@ -200,6 +200,8 @@ CALLS: dict[str, Callable[[PostgresSagaStore, Saga, Any], Any]] = {
     "hand_over": lambda store, saga, held: store.hand_over(saga, held),
     "claim": lambda store, _, held: store.claim(held, START + MINUTE, 10),
     "load": lambda store, saga, _: store.load(saga.id),
+    "started": lambda store, saga, _: store.started("", "key-1"),
+    "make_durable": lambda store, saga, _: store.make_durable(),
 }
 
 

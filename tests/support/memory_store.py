@@ -35,6 +35,8 @@ class Row:
 @dataclass
 class MemorySagaStore:
     rows: dict[UUID, Row] = field(default_factory=dict)
+    durable: set[UUID] = field(default_factory=set)
+    """The sagas that were there when something was last made durable."""
 
     def create(
         self, saga: Saga, events: Sequence[SagaEvent], lease: Lease | None, request: IdempotentRequest | None
@@ -78,6 +80,9 @@ class MemorySagaStore:
         row = self.rows[saga.id]
         if row.token == lease.token and row.lease_expires_at and len(row.events) == saga.seq:
             row.lease_expires_at, row.wake_at = None, saga.wake_at()
+
+    def make_durable(self) -> None:
+        self.durable = set(self.rows)
 
     def load(self, saga_id: UUID) -> Saga:
         if saga_id not in self.rows:

@@ -68,6 +68,14 @@ def test_a_request_that_makes_no_sense_stores_nothing(bench, wrong, error):
     assert bench.store.rows == {}
 
 
+@pytest.mark.parametrize(("wait", "durable"), [(0, True), (5, False)], ids=["still running", "at its end"])
+def test_a_saga_that_a_second_client_is_told_of_survives_whatever_the_database_does(bench, wait, durable):
+    first = bench.start(idempotency=KEY, wait=wait)
+    assert bench.store.durable == set()
+    bench.start(idempotency=KEY, wait=0)
+    assert (first.id in bench.store.durable) is durable, "an end was durable before anybody could read it"
+
+
 @pytest.fixture
 def stricter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Deploys a newer version of the workflow, which takes no such input."""
