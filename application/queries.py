@@ -55,6 +55,9 @@ class SagaQueries(Protocol):
     def sagas(self, chosen: SagaFilter, limit: int) -> list[dict[str, Any]]:
         """Sagas, newest first."""
 
+    def count(self, chosen: SagaFilter) -> int:
+        """How many sagas there are of these, on all pages."""
+
     def events(self, chosen: EventFilter, limit: int) -> list[dict[str, Any]]:
         """One saga's events in their order; of all sagas, those of the newest saga first and the newest event first."""
 

@@ -60,9 +60,13 @@ class SagasView(APIView):
     @docs.commande_list
     def get(self, request: Request) -> Response:
         """List orders, newest first."""
-        rows = platform().queries.sagas(_filter(request.query_params), LONGEST_LIST)
-        sagas = [_summary(row) for row in rows]
-        return Response({"total": len(sagas), "sagas": sagas})
+        queries, chosen = platform().queries, _filter(request.query_params)
+        rows = queries.sagas(chosen, LONGEST_LIST + 1)
+        sagas = [_summary(row) for row in rows[:LONGEST_LIST]]
+        more = sagas[-1]["saga_id"] if len(rows) > LONGEST_LIST else None
+        whole = more is None and chosen.before is None
+        total = len(sagas) if whole else queries.count(chosen)
+        return Response({"total": total, "sagas": sagas, "suivant": more})
 
 
 class EchecStockView(APIView):
@@ -125,6 +129,11 @@ def _filter(parameters: Any) -> SagaFilter:
     etat = parameters.get("etat") or None
     if etat and etat not in list(EtatSaga):
         faults["etat"] = [f"must be one of {', '.join(EtatSaga)}"]
+    try:
+        before = UUID(parameters["curseur"]) if parameters.get("curseur") else None
+    except ValueError:
+        faults["curseur"] = ["must be the `suivant` of the page before"]
     if faults:
         raise ValidationError(faults)
-    return SagaFilter(workflow=COMMANDES.name, state=etat, active=True if only_active in {"true", "1"} else None)
+    active = True if only_active in {"true", "1"} else None
+    return SagaFilter(workflow=COMMANDES.name, state=etat, active=active, before=before)

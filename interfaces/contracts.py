@@ -260,7 +260,7 @@ COMMANDE = _object(
 )
 COMMANDE_LIST = _object(
     {
-        "total": COUNT,
+        "total": {**COUNT, "description": "On all pages"},
         "sagas": _list(
             _object(
                 {
@@ -274,6 +274,7 @@ COMMANDE_LIST = _object(
                 }
             )
         ),
+        "suivant": {**_or_null(ID), "description": "`curseur` of the next page; null on the last"},
     }
 )
 INFO = _object(

@@ -228,12 +228,13 @@ commande_start = _start_route("Start an order", "commandes", contracts.COMMANDE,
 commande_failure = _start_route("Start an order that is refused for stock", "commandes", contracts.COMMANDE, None)
 commande_detail = _route("Show an order", "commandes", {200: ("The order", contracts.COMMANDE), **_NO_SAGA})
 commande_list = _route(
-    "List orders, the newest 200",
+    "List orders, newest first, 200 a page",
     "commandes",
     {200: ("The orders", contracts.COMMANDE_LIST), **_BAD_QUERY},
     parameters=[
         _query("actives_seulement", "`true`: only those that are not finished", openapi.TYPE_BOOLEAN),
         _query("etat", "Only this state"),
+        _query("curseur", "`suivant` of the page before"),
     ],
 )
 commande_info = _route("Describe the order saga", "commandes", {200: ("What it is", contracts.INFO)}, stored=False)

@@ -13,7 +13,7 @@ from application.queries import Check
 from domain.outcomes import Rejected, Unavailable
 from domain.workflows.commandes import COMMANDES
 from infrastructure.health import WorkerHeartbeat
-from interfaces import contracts
+from interfaces import commandes_api, contracts
 from saga_service import bootstrap
 
 api = api_support.api
@@ -217,6 +217,34 @@ def test_orders_are_listed_as_their_users_ask(api, sagas, query, chosen):
     assert orders(api, query) == [sagas[index] for index in chosen]
 
 
+def test_the_rest_of_a_long_list_is_a_page_away_and_the_total_is_that_of_all_pages(api, sagas, monkeypatch):
+    monkeypatch.setattr(commandes_api, "LONGEST_LIST", 2)
+
+    first = shaped(api.get("/api/saga/sagas/"), contracts.COMMANDE_LIST)
+    second = shaped(api.get(f"/api/saga/sagas/?curseur={first['suivant']}"), contracts.COMMANDE_LIST)
+
+    assert [order["saga_id"] for page in (first, second) for order in page["sagas"]] == sagas[::-1]
+    assert [page["total"] for page in (first, second)] == [3, 3]
+    assert second["suivant"] is None
+
+
+def test_the_total_is_that_of_the_filter(api, sagas, monkeypatch):
+    monkeypatch.setattr(commandes_api, "LONGEST_LIST", 1)
+    api.participants.answers["verification_stock"] = Rejected("sold out")
+    newest = api.order().json()["saga_id"]
+
+    page = shaped(api.get("/api/saga/sagas/?etat=SAGA_ANNULEE"), contracts.COMMANDE_LIST)
+    active = shaped(api.get("/api/saga/sagas/?actives_seulement=true"), contracts.COMMANDE_LIST)
+
+    assert (page["total"], page["sagas"][0]["saga_id"], page["suivant"]) == (2, newest, newest)
+    assert (active["total"], active["suivant"]) == (1, None)
+
+
+def test_a_list_that_fits_on_a_page_is_not_counted_besides(api, sagas, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        orders(api)
+
+
 def test_a_listed_order_says_whose_it_is_and_what_went_wrong(api, sagas):
     refused = api.get("/api/saga/sagas/?etat=SAGA_ANNULEE").json()["sagas"][0]
 
@@ -299,7 +327,7 @@ def test_a_database_that_is_away_is_a_503_with_words(api, monkeypatch):
     def away(*_):
         raise OperationalError("connection refused")
 
-    for method in ("sagas", "events", "counts"):
+    for method in ("sagas", "count", "events", "counts"):
         monkeypatch.setattr("infrastructure.saga_queries.PostgresSagaQueries." + method, away)
     for path in (SAGAS, EVENTS, "/api/sagas/statistics/", "/api/saga/sagas/"):
         answer = api.get(path)

@@ -246,7 +246,7 @@ BAD_PARAMETERS = {
         "limit": ["1e2"],
         "workflow": ["commandes"],
     },
-    "/api/saga/sagas/": {"etat": ["RUNNING", "%00"], "actives_seulement": ["oui"]},
+    "/api/saga/sagas/": {"etat": ["RUNNING", "%00"], "actives_seulement": ["oui"], "curseur": ["x", "%00", "7"]},
 }
 
 
