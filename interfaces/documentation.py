@@ -35,7 +35,11 @@ _STARTED = {
     504: "The saga's deadline passed; what had been done is undone",
 }
 _ANYWHERE = {406: "`Accept` allows none of the route's media types", 500: "A defect of the service; it is logged"}
-_FOR_CALLERS = {401: "No key, or an unknown one", 403: "The caller has not the role for this"}
+_FOR_CALLERS = {
+    400: "The service does not answer to this `Host`",
+    401: "No key, or an unknown one",
+    403: "The caller has not the role for this",
+}
 _FROM_THE_DATABASE = {503: "The database does not answer"}
 _START_HEADERS = [
     ("Idempotency-Key", "The same key and body give the first saga again; another body is refused with 422"),

@@ -59,6 +59,12 @@ def problem(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
             "detail": detail, **more}  # fmt: skip
 
 
+def problem_answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> HttpResponse:
+    """The problem as an answer."""
+    content = JSONRenderer().render(body)
+    return HttpResponse(content, "application/problem+json", body["status"], headers=headers)
+
+
 def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     """DRF's exception handler. None lets an unexpected error through to `server_error`, which logs it.
 
@@ -70,7 +76,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
     if body["status"] == 503:  # noqa: PLR2004
         more = {"code": body["code"], "path": context["request"].path, "reason": str(error.__cause__ or error).strip()}
         logger.error("request refused", extra=more)
-    return _problem_answer(body, headers)
+    return problem_answer(body, headers)
 
 
 def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
@@ -102,7 +108,7 @@ def _plain(detail: Any) -> Any:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
     """Django's 404, for an address that no view has."""
-    return _problem_answer(
+    return problem_answer(
         problem(404, "not_found", f"There is nothing at {request.path}; /swagger/ lists what there is.")
     )
 
@@ -110,11 +116,6 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # no
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's 500: the log has the trace, the answer has the id to find it by."""
     correlation = getattr(request, "correlation_id", None)
-    return _problem_answer(
+    return problem_answer(
         problem(500, "internal_error", "This is a defect of the service.", correlation_id=correlation)
     )
-
-
-def _problem_answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> HttpResponse:
-    content = JSONRenderer().render(body)
-    return HttpResponse(content, "application/problem+json", body["status"], headers=headers)

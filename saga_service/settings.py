@@ -40,6 +40,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "interfaces.correlation.CorrelationMiddleware",
+    "interfaces.hosts.HostMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
 ]
 ROOT_URLCONF = "saga_service.urls"

@@ -125,7 +125,7 @@ def documented_statuses(method: str, path: str) -> set[int]:
         return {404}
     operations = documented()["paths"].get(route)
     if operations is None:  # the documentation's own pages
-        return {200, 401, 403, 405, 406}
+        return {200, 400, 401, 403, 405, 406}
     operation = operations.get("get" if method == "HEAD" else method.lower())
     return {200, 401, 403, 405} if operation is None else {int(status) for status in operation["responses"]}
 

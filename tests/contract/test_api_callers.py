@@ -10,6 +10,7 @@ from api_support import ORDER, ORDERS, UNKNOWN_ID, problem
 from domain.workflows.commandes import COMMANDES
 from infrastructure.models import SagaEventRow
 from interfaces import callers, urls
+from interfaces.hosts import LIVENESS
 from saga_service.configuration import ApiKey
 
 api = api_support.api
@@ -92,6 +93,10 @@ def refused_without_a_caller(answer, code="not_authenticated"):
 
 def test_the_matrix_names_every_route():
     assert {str(route.pattern) for route in urls.urlpatterns} == set(MATRIX) | OPEN
+
+
+def test_what_is_open_to_anybody_is_open_under_any_host_name():
+    assert {path.removeprefix("/") for path in LIVENESS} == OPEN
 
 
 @pytest.mark.parametrize("route", MATRIX)

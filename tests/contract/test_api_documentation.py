@@ -20,11 +20,11 @@ PAGES = ["/swagger/", "/api/docs/", "/redoc/", "/api/redoc/"]
 SCHEMAS = ["/api/schema/", "/swagger.json", "/swagger.yaml"]
 ERRORS = {400, 401, 403, 404, 406, 413, 415, 422, 500, 503}
 
-CALLER, DATABASE = {401, 403, 406, 500}, {503}
-STARTED = {201, 202, 400, 409, 422, 502, 504} | CALLER | DATABASE
+CALLER, DATABASE = {400, 401, 403, 406, 500}, {503}
+STARTED = {201, 202, 409, 422, 502, 504} | CALLER | DATABASE
 STATUSES = {
     ("post", "/api/sagas/start/"): STARTED | {404, 413, 415},
-    ("get", "/api/sagas/transactions/"): {200, 400} | CALLER | DATABASE,
+    ("get", "/api/sagas/transactions/"): {200} | CALLER | DATABASE,
     ("get", "/api/sagas/transactions/{saga_id}/"): {200, 404} | CALLER | DATABASE,
     ("get", "/api/sagas/transactions/{saga_id}/events/"): {200, 400, 404} | CALLER | DATABASE,
     **{
@@ -45,7 +45,7 @@ STATUSES = {
     ("get", "/api/sagas/definitions/{name}/{version}/"): {200, 404} | CALLER | DATABASE,
     ("post", "/api/saga/commandes/"): STARTED | {413, 415},
     ("get", "/api/saga/commandes/{saga_id}/"): {200, 404} | CALLER | DATABASE,
-    ("get", "/api/saga/sagas/"): {200, 400} | CALLER | DATABASE,
+    ("get", "/api/saga/sagas/"): {200} | CALLER | DATABASE,
     ("post", "/api/saga/test/echec-stock/"): STARTED,
     ("get", "/api/saga/info/"): {200} | CALLER,
     ("get", "/api/saga/health/"): {200} | CALLER | DATABASE,

@@ -274,3 +274,37 @@ def test_a_defect_is_a_500_with_an_id_to_find_it_by_and_no_trace(api, monkeypatc
 
 def test_product_ids_in_capitals_are_the_same_product(api):
     assert api.order(line(produit_id=PRODUCT.upper())).status_code == 201
+
+
+# --- Host -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _named(settings):
+    settings.ALLOWED_HOSTS = ["saga.example", ".shops.example"]
+
+
+@pytest.mark.usefixtures("_named")
+@pytest.mark.parametrize("host", ["saga.example", "SAGA.example:8009", "north.shops.example", "saga.example."])
+def test_the_service_answers_to_its_names(api, host):
+    assert api.get("/api/saga/info/", Host=host).status_code == 200
+    assert api.order(Host=host).status_code == 201
+
+
+@pytest.mark.usefixtures("_named")
+@pytest.mark.parametrize(
+    "host", ["evil.example", "saga.example.evil.example", "10.0.0.7:8009", "saga.example@evil", "a b"]
+)
+def test_a_request_for_another_host_is_refused_and_starts_nothing(api, host):
+    for path in ("/api/saga/info/", "/swagger/", "/swagger.json", "/metrics/"):
+        problem(api.get(path, Host=host), 400, "host_unknown")
+    for path in ("/", "/static/drf-yasg/style.css"):
+        problem(api.http.get(path, headers={"Host": host}), 400, "host_unknown")
+    problem(api.order(Host=host), 400, "host_unknown")
+    assert stored()["sagas"] == 0
+
+
+@pytest.mark.usefixtures("_named")
+@pytest.mark.parametrize("path", ["/health", "/api/health/"])
+def test_whether_it_is_alive_may_be_asked_by_address(api, path):
+    assert api.get(path, Host="10.0.0.7:8009").status_code == 200
