@@ -77,7 +77,11 @@ def _consumer(meta: dict[str, Any]) -> Caller | None:
         raise AuthenticationFailed("The gateway's secret is wrong.", code="gateway_secret_wrong")
     groups = (group.strip() for group in meta.get("HTTP_X_CONSUMER_GROUPS", "").split(","))
     roles: frozenset[str] = frozenset().union(*(_IMPLIED.get(group, ()) for group in groups))
-    return Caller(meta.get("HTTP_X_CONSUMER_USERNAME", "unknown consumer"), roles)
+    # A consumer may have no username (only a custom id, which can be another's username); its id the gateway gives it.
+    name = meta.get("HTTP_X_CONSUMER_USERNAME") or meta.get("HTTP_X_CONSUMER_ID")
+    if not name:
+        raise AuthenticationFailed("The gateway did not say which consumer this is.", code="consumer_unnamed")
+    return Caller(name, roles)
 
 
 def _own_key(meta: dict[str, Any]) -> Caller | None:

@@ -233,7 +233,8 @@ def test_every_key_is_compared_in_constant_time(api, monkeypatch):
         (consumer("saga-client"), "shop-7"),
         ({"X_API_Key": KEYS["operator"]}, "own-operator"),
         ({"Authorization": f"Bearer {KEYS['client']}"}, "own-client"),
-        ({"X_Gateway_Secret": SECRET, "X_Consumer_Groups": "saga-client"}, "unknown consumer"),
+        ({**consumer("saga-client", name=""), "X_Consumer_ID": "6d0f9c52"}, "6d0f9c52"),
+        ({**consumer("saga-client"), "X_Consumer_ID": "6d0f9c52"}, "shop-7"),
     ],
 )
 def test_the_caller_is_the_actor_of_what_was_started(api, headers, actor):
@@ -275,6 +276,20 @@ def test_with_debug_nobody_needs_to_say_who_they_are_but_wrong_is_wrong(api, set
     assert api.get("/api/sagas/statistics/", X_API_Key="magasin-secret-key-2025").status_code == 200
     assert api.get("/api/sagas/statistics/", X_API_Key="wrong").status_code == 401
     assert api.get("/api/sagas/statistics/", **consumer("saga-client")).status_code == 403
+
+
+@pytest.mark.parametrize("named", [{}, {"X_Consumer_Username": ""}, {"X_Consumer_ID": ""}])
+def test_a_consumer_that_the_gateway_does_not_name_is_refused(api, named):
+    headers = {"X_Gateway_Secret": SECRET, "X_Consumer_Groups": "saga-admin", **named}
+
+    refused_without_a_caller(api.order(**headers), "consumer_unnamed")
+
+
+def test_two_consumers_without_a_username_do_not_meet(api):
+    nameless = {"X_Gateway_Secret": SECRET, "X_Consumer_Groups": "saga-client", "Idempotency_Key": "order-1"}
+    first, second, again = (api.order(**nameless, X_Consumer_ID=known) for known in ("id-1", "id-2", "id-1"))
+
+    assert first.json()["saga_id"] == again.json()["saga_id"] != second.json()["saga_id"]
 
 
 def test_two_callers_that_choose_the_same_idempotency_key_do_not_meet(api):
