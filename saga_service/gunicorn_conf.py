@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client import multiprocess
 
 bind = "0.0.0.0:8009"
-worker_class = "gthread"
+worker_class = "saga_service.worker.SagaWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 # A thread is a saga under way, mostly waiting for a participant; each has its own database connection.
 threads = int(os.environ.get("WEB_THREADS", "16"))
