@@ -35,6 +35,12 @@ _STARTED = {
     504: "The saga's deadline passed; what had been done is undone",
 }
 _ANYWHERE = {406: "`Accept` allows none of the route's media types", 500: "A defect of the service; it is logged"}
+_OF_BODIES = {
+    408: "The body was not sent in time; nothing was done",
+    411: "The body has no length, and this server does not decode chunks",
+    413: "The body is too large",
+    415: "The body is not application/json",
+}
 _FOR_CALLERS = {
     400: "The service does not answer to this `Host`",
     401: "No key, or an unknown one",
@@ -91,6 +97,7 @@ def _route(
 ) -> Callable[..., Any]:
     """A route's documentation. `public`: anybody may call it; `stored`: it asks the database."""
     problems = _ANYWHERE | ({} if public else _FOR_CALLERS) | (_FROM_THE_DATABASE if stored else {})
+    problems |= _OF_BODIES if body else {}
     answers = {status: _problem(text) for status, text in problems.items()} | answers
     responses = {
         status: openapi.Response(text, to_openapi(shape) if shape else None)
@@ -119,9 +126,6 @@ def _start_route(
 ) -> Callable[..., Any]:
     answers: dict[int, tuple[str, Schema | None]] = {status: (text, shape) for status, text in _STARTED.items()}
     answers[400] = _problem("A field is wrong; nothing was stored. `errors` names every one")
-    if body:
-        answers[413] = _problem("The body is too large")
-        answers[415] = _problem("The body is not application/json")
     answers[422] = _problem("The Idempotency-Key was used for another request")
     answers[503] = _problem("The database does not answer; repeat with the same Idempotency-Key")
     answers |= {status: _problem(text) for status, text in (more or {}).items()}
@@ -186,8 +190,6 @@ def _operation(summary: str, body: Schema = contracts.OPERATION) -> Callable[...
             200: ("The saga; with `preview`, what would happen instead", contracts.SAGA),
             400: _problem("A field is wrong; nothing was changed"),
             409: _problem("Its status does not allow it (`not_allowed`), or a driver owns it now (`saga_driven`)"),
-            413: _problem("The body is too large"),
-            415: _problem("The body is not application/json"),
             **_NO_SAGA,
         },
         body=body,
@@ -212,8 +214,6 @@ def _group_operation(summary: str) -> Callable[..., Any]:
             202: ("A worker does it; `Location` tells how far it has come", contracts.BULK),
             400: _problem("A field is wrong; nothing was changed"),
             404: _problem("No live saga is in that trouble now"),
-            413: _problem("The body is too large"),
-            415: _problem("The body is not application/json"),
         },
         body=contracts.BULK_REQUEST,
         parameters=[_query("preview", "`true`: only show what would happen", openapi.TYPE_BOOLEAN)],

@@ -1,6 +1,7 @@
 """JSON in and out: strict about what comes in, quick about what goes out."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from math import isinf
 from typing import Any
 
@@ -9,6 +10,8 @@ from django.conf import settings
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
+
+logger = logging.getLogger("saga")
 
 _ENCODER = msgspec.json.Encoder()
 LARGEST_WHOLE = 2.0**53
@@ -24,6 +27,47 @@ class BodyTooLarge(APIException):
     default_code = "body_too_large"
 
 
+class BodyIncomplete(APIException):
+    """The body ended before it was whole."""
+
+    status_code = 400
+    default_code = "body_incomplete"
+    default_detail = "The body ended before it was whole; nothing was done."
+
+
+class BodyTooSlow(APIException):
+    """The body did not come in the time that gunicorn's worker gives."""
+
+    status_code = 408
+    default_code = "request_timeout"
+    default_detail = "The body was not sent in time; nothing was done."
+
+
+class LengthRequired(APIException):
+    """Nobody tells where the body ends."""
+
+    status_code = 411
+    default_code = "length_required"
+    default_detail = "Send the body with a Content-Length: this server does not decode a Transfer-Encoding."
+
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def measured(application: Application) -> Application:
+    """The WSGI application, which reads a body without a length too: as long as one may be.
+
+    Django takes a body that comes in chunks, and so has no Content-Length, for none.
+    """
+
+    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            environ["CONTENT_LENGTH"] = str(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+        return application(environ, start_response)
+
+    return wrapped
+
+
 class StrictJSONParser(BaseParser):
     """Real JSON only: no NaN, no lone surrogates, no NUL (PostgreSQL cannot store it); not too much, not too deep.
 
@@ -33,19 +77,17 @@ class StrictJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
-        """The value. Raises ParseError (400) or BodyTooLarge (413)."""
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        body = stream.read(limit + 1)
-        if len(body) > limit:
-            raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+        """The value. Raises ParseError (400), or what `_read` does."""
+        assert parser_context is not None, "DRF gives one"
+        body = _read(stream, parser_context["request"].META)
         try:
             value = _DECODER.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ParseError(f"The body is not JSON: {error}") from None
-        if b"\\u0000" in body and "\0" in _texts(value):
-            raise ParseError("The body has a NUL character (\\u0000) in a text.")
         if body.count(b"[") + body.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
             raise ParseError(f"The body has more than {DEEPEST} levels.")
+        if b"\\u0000" in body and "\0" in _texts(value):
+            raise ParseError("The body has a NUL character (\\u0000) in a text.")
         return value
 
 
@@ -73,8 +115,26 @@ def _number(text: str) -> float | int:
 _DECODER = msgspec.json.Decoder(float_hook=_number)
 
 
+def _read(stream: Any, meta: Mapping[str, Any]) -> bytes:
+    """The whole body. Raises BodyTooLarge, BodyIncomplete, BodyTooSlow or LengthRequired."""
+    limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    chunked = "HTTP_TRANSFER_ENCODING" in meta
+    if chunked and not meta.get("wsgi.input_terminated"):
+        raise LengthRequired
+    try:
+        body: bytes = stream.read(limit + 1)
+    except Exception as error:  # noqa: BLE001 - the connection's, or gunicorn's about chunks: the client's in any case
+        logger.info("a request's body could not be read", extra={"reason": str(error) or type(error).__name__})
+        raise (BodyTooSlow if isinstance(error.__cause__, TimeoutError) else BodyIncomplete) from None
+    if len(body) > limit:
+        raise BodyTooLarge(f"The body is larger than {limit} bytes.")
+    if not chunked and len(body) < int(meta.get("CONTENT_LENGTH") or 0):
+        raise BodyIncomplete
+    return body
+
+
 def _texts(value: Any) -> str:
-    """Every text in the value, in one."""
+    """Every text in a value that is not too deep, in one."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):

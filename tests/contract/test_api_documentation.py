@@ -18,22 +18,23 @@ api = api_support.api
 
 PAGES = ["/swagger/", "/api/docs/", "/redoc/", "/api/redoc/"]
 SCHEMAS = ["/api/schema/", "/swagger.json", "/swagger.yaml"]
-ERRORS = {400, 401, 403, 404, 406, 413, 415, 422, 500, 503}
+ERRORS = {400, 401, 403, 404, 406, 408, 411, 413, 415, 422, 500, 503}
 
 CALLER, DATABASE = {400, 401, 403, 406, 500}, {503}
 STARTED = {201, 202, 409, 422, 502, 504} | CALLER | DATABASE
+BODY = {408, 411, 413, 415}
 STATUSES = {
-    ("post", "/api/sagas/start/"): STARTED | {404, 413, 415},
+    ("post", "/api/sagas/start/"): STARTED | BODY | {404},
     ("get", "/api/sagas/transactions/"): {200} | CALLER | DATABASE,
     ("get", "/api/sagas/transactions/{saga_id}/"): {200, 404} | CALLER | DATABASE,
     ("get", "/api/sagas/transactions/{saga_id}/events/"): {200, 400, 404} | CALLER | DATABASE,
     **{
-        ("post", f"/api/sagas/transactions/{{saga_id}}/{verb}/"): {200, 400, 404, 409, 413, 415} | CALLER | DATABASE
+        ("post", f"/api/sagas/transactions/{{saga_id}}/{verb}/"): {200, 404, 409} | BODY | CALLER | DATABASE
         for verb in ("retry", "skip", "compensate", "pause", "resume", "resolve")
     },
     ("get", "/api/sagas/failures/"): {200} | CALLER | DATABASE,
     **{
-        ("post", f"/api/sagas/failures/{{group}}/{verb}/"): {200, 202, 400, 404, 413, 415} | CALLER | DATABASE
+        ("post", f"/api/sagas/failures/{{group}}/{verb}/"): {200, 202, 404} | BODY | CALLER | DATABASE
         for verb in ("retry", "compensate")
     },
     ("get", "/api/sagas/bulk/"): {200} | CALLER | DATABASE,
@@ -43,7 +44,7 @@ STATUSES = {
     ("get", "/api/sagas/statistics/"): {200} | CALLER | DATABASE,
     ("get", "/api/sagas/definitions/"): {200} | CALLER | DATABASE,
     ("get", "/api/sagas/definitions/{name}/{version}/"): {200, 404} | CALLER | DATABASE,
-    ("post", "/api/saga/commandes/"): STARTED | {413, 415},
+    ("post", "/api/saga/commandes/"): STARTED | BODY,
     ("get", "/api/saga/commandes/{saga_id}/"): {200, 404} | CALLER | DATABASE,
     ("get", "/api/saga/sagas/"): {200} | CALLER | DATABASE,
     ("post", "/api/saga/test/echec-stock/"): STARTED,

@@ -1,10 +1,15 @@
 """Requests that make no sense are refused in words, field by field, and leave nothing behind."""
 
+import io
 import json
 
 import api_support
 import pytest
 from api_support import ORDER, ORDERS, PRODUCT, START, UNKNOWN_ID, problem, stored
+from django.test import RequestFactory
+from django.test.client import ClientHandler
+
+from interfaces.wire import measured
 
 api = api_support.api
 
@@ -98,6 +103,7 @@ NO_JSON = {
     "deep": b"[" * 65 + b"]" * 65,
     "deeper": b'{"a":' * 300 + b"1" + b"}" * 300,
     "deeper than Python": b"[" * 100_000,
+    "deep, with a NUL at the bottom": b"[" * 900 + b'"\\u0000"' + b"]" * 900,
 }
 
 
@@ -160,6 +166,75 @@ def test_a_body_larger_than_any_order_is_refused(api, path):
     problem(api.post(path, raw=too_large), 413, "body_too_large")
     problem(api.post(path, raw=fits), 400)
     assert stored()["sagas"] == 0
+
+
+class Body:
+    """What a WSGI server gives to read a request from: some parts, then perhaps an error."""
+
+    def __init__(self, content, error=None):
+        self.content, self.error = io.BytesIO(content), error
+
+    def read(self, size):
+        found = self.content.read(size)
+        if len(found) < size and self.error:
+            raise self.error
+        return found
+
+    readline = read
+
+
+def sent(content, path=ORDERS, error=None, **environ):
+    """The answer to a body that comes as it comes, from a server that decodes chunks unless told."""
+    server = {"wsgi.input": Body(content, error), "wsgi.input_terminated": True, "CONTENT_TYPE": "application/json"}
+    environ = {**RequestFactory().post(path).environ, "CONTENT_LENGTH": "", **server, **environ}
+    answer = measured(lambda given, _: ClientHandler()(given))(environ, None)
+    answer.json = lambda: json.loads(answer.content)
+    return answer
+
+
+CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked"}
+
+
+@pytest.mark.parametrize("path", [ORDERS, START])
+def test_a_body_that_ends_early_is_refused_even_where_what_came_is_json(api, path):
+    whole = json.dumps(ORDER if path == ORDERS else ASKED).encode()
+
+    problem(sent(whole, path, CONTENT_LENGTH=str(len(whole) + 10)), 400, "body_incomplete")
+    assert stored()["sagas"] == 0
+    assert sent(whole, path, CONTENT_LENGTH=str(len(whole))).status_code == 201
+
+
+def test_a_body_in_chunks_is_read_within_the_limit(api):
+    whole = json.dumps(ORDER).encode()
+
+    assert sent(whole, **CHUNKED).status_code == 201
+    assert sent(whole + b" " * (256 * 1024 - len(whole)), **CHUNKED).status_code == 201
+    problem(sent(whole + b" " * (256 * 1024 + 1 - len(whole)), **CHUNKED), 413, "body_too_large")
+    problem(sent(b"", **CHUNKED), 400, "parse_error")
+
+
+def test_a_server_that_does_not_decode_chunks_asks_for_a_length(api):
+    problem(sent(json.dumps(ORDER).encode(), **CHUNKED, **{"wsgi.input_terminated": False}), 411, "length_required")
+    assert stored()["sagas"] == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), (400, "body_incomplete")),
+        (ValueError("a chunk that is none"), (400, "body_incomplete")),
+        (TimeoutError("timed out"), (408, "request_timeout")),
+    ],
+)
+@pytest.mark.parametrize("kind", [{"CONTENT_LENGTH": "200"}, CHUNKED], ids=["length", "chunks"])
+def test_a_client_that_goes_while_it_sends_is_one_quiet_line(api, caplog, kind, error, answer):
+    caplog.set_level("INFO")
+
+    problem(sent(b'{"client_id"', error=error, **kind), *answer)
+
+    assert stored()["sagas"] == 0
+    (line,) = [record for record in caplog.records if record.exc_info or record.name == "saga"]
+    assert (line.levelname, line.exc_info) == ("INFO", None)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
 """Orders through real processes: the orchestrator under gunicorn, its worker, and the three participants."""
 
+import http.client
 import json
+import socket
+import struct
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -231,3 +235,56 @@ def test_every_log_line_is_one_json_object_and_no_secret_is_in_any(stack):
     assert all({"time", "level", "message"} <= set(line) for line in lines)
     for secret in (*SECRETS.values(), OWN_KEY):
         assert not [page for page in (*pages, stack.logs()) if secret in page]
+
+
+def raw(stack, *parts, path=ORDERS, half_closed=False):
+    """What is answered to the bytes of a request."""
+    address = stack.url.removeprefix("http://").split(":")
+    with socket.create_connection((address[0], int(address[1])), 30) as client:
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {OWN_KEY}\r\nContent-Type: application/json\r\n"
+        client.sendall(head.encode())
+        for part in parts:
+            client.sendall(part)
+        if half_closed:
+            client.shutdown(socket.SHUT_WR)
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        return answer.status, answer.read()
+
+
+def test_an_order_in_chunks_is_an_order(stack):
+    body = json.dumps(order(1)).encode()
+    parts = [b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:90], body[90:])]
+
+    status, answer = raw(stack, b"Transfer-Encoding: chunked\r\n\r\n", *parts, b"0\r\n\r\n")
+
+    assert status == 201, answer
+
+
+@pytest.mark.parametrize("kind", ["a length", "chunks"])
+def test_a_truncated_order_is_none(stack, kind):
+    body = json.dumps(order(1)).encode()
+    before = stack.get("/api/sagas/statistics/").json()["total"]
+    said = {
+        "a length": b"Content-Length: %d\r\n\r\n%s" % (len(body) + 5, body),
+        "chunks": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(body), body),
+    }
+
+    status, answer = raw(stack, said[kind], half_closed=True)
+
+    assert (status, json.loads(answer)["code"]) == (400, "body_incomplete")
+    assert stack.get("/api/sagas/statistics/").json()["total"] == before
+
+
+def test_a_client_that_resets_while_it_sends_is_no_defect(stack):
+    address = stack.url.removeprefix("http://").split(":")
+    with socket.create_connection((address[0], int(address[1]))) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(f"POST {ORDERS} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {OWN_KEY}\r\n".encode())
+        client.sendall(b"Content-Type: application/json\r\nX-Correlation-ID: gone-1\r\nContent-Length: 200\r\n\r\n{")
+        time.sleep(0.3)
+
+    until(lambda: "gone-1" in stack.log("orchestrator"), "it is logged")
+    lines = [json.loads(line) for line in stack.log("orchestrator").splitlines()]
+    assert [line["level"] for line in lines if line.get("correlation_id") == "gone-1"] == ["INFO"]
+    assert not [line for line in lines if "exc_info" in line]

@@ -60,6 +60,23 @@ def test_a_trace_is_part_of_its_line(log):
     assert "JSONDecodeError: " in line["exc_info"]
 
 
+def test_no_line_is_huge(log):
+    def deeper(levels):
+        return max((deeper(levels - 1) for _ in range(1)), default=0)
+
+    logger, lines = log
+    try:
+        deeper(10_000)
+    except RecursionError:
+        logger.exception("said %s", "x" * 100_000, extra={"reason": ["y" * 100_000], "count": 7})
+
+    (line,) = lines()
+    assert all(len(part) < 10_000 for name, part in line.items() if name != "count")
+    assert line["exc_info"].startswith("Traceback")
+    assert line["exc_info"].splitlines()[-1].startswith("RecursionError: ")
+    assert line["count"] == 7
+
+
 def test_a_line_of_a_request_has_its_correlation_id_unless_it_brings_its_own(log, rf):
     logger, lines = log
 
