@@ -1,14 +1,19 @@
 """Is it alive, is it ready, and what are its numbers."""
 
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from typing import Any
 
 from django.conf import settings
+from django.db import connections
 from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from application.queries import Check
 from interfaces import documentation as docs
 from interfaces.callers import CLIENT, READER
 from interfaces.platform import engine, platform
@@ -26,6 +31,46 @@ class LiveView(APIView):
         return Response({"status": "ok"})
 
 
+class Probes:
+    """Checks made at the same time, each in a thread of its own: what hangs is neither waited for for long, nor begun
+    again while it hangs.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._begun: dict[str, Future[Check]] = {}
+        self._lock = threading.Lock()
+
+    def results(self, checks: Mapping[str, Callable[[], Check]]) -> dict[str, Check]:
+        """What each found, or that it has not answered yet."""
+        with self._lock:
+            for name, check in checks.items():
+                if name not in self._begun or self._begun[name].done():
+                    self._begun[name] = _begin(check)
+            begun = {name: self._begun[name] for name in checks}
+        wait(begun.values(), self._seconds)
+        late = Check(ok=False, detail=f"no answer within {self._seconds:g} s")
+        return {name: found.result() if found.done() else late for name, found in begun.items()}
+
+
+def _begin(check: Callable[[], Check]) -> Future[Check]:
+    found: Future[Check] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(check())
+        except Exception as error:  # noqa: BLE001 - a check that fails is a part that does not work
+            found.set_result(Check(ok=False, detail=type(error).__name__))
+        finally:
+            connections.close_all()  # this thread's
+
+    threading.Thread(target=run, daemon=True).start()  # it may hang for longer than the process is wanted
+    return found
+
+
+PROBES = Probes(seconds=3.0)
+
+
 class ReadyView(APIView):
     """Readiness: what sagas need, each part named."""
 
@@ -34,7 +79,7 @@ class ReadyView(APIView):
     @docs.ready
     def get(self, request: Request) -> Response:  # noqa: ARG002 - DRF's signature
         """Check the database, the gateway and the worker."""
-        checks = {name: check() for name, check in platform().checks.items()}
+        checks = PROBES.results(platform().checks)
         ready = all(check.ok for check in checks.values())
         shown = {name: {"status": _word(check.ok), "detail": check.detail} for name, check in checks.items()}
         body = {"status": _word(ready), "checks": shown}

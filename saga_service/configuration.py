@@ -28,6 +28,17 @@ SERVICES = {
 }
 """Each participant's name, and the variable that reaches it at another address than the gateway's."""
 
+CONNECTION_OPTIONS: Mapping[str, object] = {
+    "connect_timeout": 3,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""libpq's; seconds, the last milliseconds. A database that is gone without a word is noticed before a driver's lease is
+over. The query of DATABASE_URL may say otherwise."""
+
 _VISIBLE = re.compile(r"[\x21-\x7e]*")
 """What a header carries as it is; a key with anything else would fail, and be repeated, in the middle of a saga."""
 
@@ -196,6 +207,7 @@ def _database(environment: Mapping[str, str], faults: list[str]) -> Mapping[str,
             "NAME": environment.get("DB_NAME", "saga"),
             "USER": environment.get("DB_USER", "saga"),
             "PASSWORD": environment.get("DB_PASSWORD", ""),
+            "OPTIONS": dict(CONNECTION_OPTIONS),
         }
     return None
 
@@ -212,5 +224,5 @@ def database_settings(url: str) -> Mapping[str, object]:
         "NAME": name,
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
-        "OPTIONS": dict(parse_qsl(parts.query)),
+        "OPTIONS": {**CONNECTION_OPTIONS, **dict(parse_qsl(parts.query))},
     }

@@ -282,8 +282,8 @@ def test_liveness_asks_nothing_of_others(api, path, django_assert_num_queries):
 
 
 @pytest.fixture
-def gateway(api, monkeypatch):
-    """A gateway that answers."""
+def gateway(transactional_db, api, monkeypatch):
+    """A gateway that answers; and each check sees what is stored, from a connection of its own."""
     built = replace(bootstrap.platform(), checks={**bootstrap.platform().checks, "gateway": lambda: Check(ok=True)})
     monkeypatch.setattr(bootstrap, "platform", lambda: built)
 

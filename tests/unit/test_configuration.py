@@ -1,14 +1,17 @@
 """The environment is read once, and what is wrong in it stops the start in words that never repeat a secret."""
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from saga_service import configuration
-from saga_service.configuration import SERVICES, ConfigurationError, database_settings, read
+from saga_service.configuration import CONNECTION_OPTIONS, SERVICES, ConfigurationError, database_settings, read
 
 ROOT = Path(__file__).parents[2]
 PRODUCTION = {
@@ -171,7 +174,7 @@ def test_the_example_key_is_nobodys_own_without_debug():
 
 
 def test_a_database_url_says_everything():
-    found = database_settings("postgresql://sa%40ga:p%2Fw@db.example:5439/sa%20ga?sslmode=require&connect_timeout=3")
+    found = database_settings("postgresql://sa%40ga:p%2Fw@db.example:5439/sa%20ga?sslmode=require&connect_timeout=7")
 
     assert found == {
         "HOST": "db.example",
@@ -179,7 +182,7 @@ def test_a_database_url_says_everything():
         "NAME": "sa ga",
         "USER": "sa@ga",
         "PASSWORD": "p/w",
-        "OPTIONS": {"sslmode": "require", "connect_timeout": "3"},
+        "OPTIONS": {**CONNECTION_OPTIONS, "sslmode": "require", "connect_timeout": "7"},
     }
 
 
@@ -197,8 +200,23 @@ def test_a_database_url_that_is_none_stops_the_start(url):
 def test_a_database_in_parts_has_the_published_defaults():
     found = read({**PRODUCTION, "DATABASE_URL": "", "DB_HOST": "db"}).database
 
-    assert found == {"HOST": "db", "PORT": "5432", "NAME": "saga", "USER": "saga", "PASSWORD": ""}
+    assert found == {
+        "HOST": "db", "PORT": "5432", "NAME": "saga", "USER": "saga", "PASSWORD": "", "OPTIONS": CONNECTION_OPTIONS,
+    }  # fmt: skip
     assert faults(DATABASE_URL=None, DB_HOST="db", DB_PORT="s")[0].startswith("  DB_PORT: ")
+
+
+def test_a_database_that_does_not_say_a_word_is_given_up_before_a_lease_is_over():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://saga@127.0.0.1:{silent.getsockname()[1]}/saga"
+        options = database_settings(url)["OPTIONS"]
+        began = time.monotonic()
+        with pytest.raises(psycopg2.OperationalError, match="timeout expired"):
+            psycopg2.connect(url, **options)
+
+    assert time.monotonic() - began < 5
+    gone_after = options["keepalives_idle"] + options["keepalives_interval"] * options["keepalives_count"]
+    assert max(gone_after, options["tcp_user_timeout"] / 1000) + options["connect_timeout"] < 20
 
 
 @pytest.mark.parametrize(
