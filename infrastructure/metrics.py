@@ -7,6 +7,7 @@ counted in the database at scrape time, so that they survive crashes.
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from django.db import Error, connection
 from prometheus_client import (
@@ -24,6 +25,7 @@ from prometheus_client.registry import REGISTRY, Collector
 from domain.entities import Saga
 from domain.events import FINISHED, Action, EventType, SagaEvent
 from domain.outcomes import CallFacts, Outcome
+from domain.workflows import shipped_definitions
 
 logger = logging.getLogger("saga")
 disable_created_metrics()  # `..._created` beside every sample would double their number
@@ -88,17 +90,30 @@ class LiveSagas(Collector):
     """`saga_actives_current{workflow,etat}`, from the database."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """One sample for each workflow and state that has a live saga."""
+        """One sample for each state that a saga of a shipped workflow can be live in, and for each that one is in."""
         family = GaugeMetricFamily("saga_actives_current", "Live sagas", labels=["workflow", "etat"])
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT workflow, state, count(*) FROM sagas WHERE finished_at IS NULL GROUP BY 1, 2")
-                for workflow, state, count in cursor.fetchall():
-                    family.add_metric([workflow, state], count)
+                counts = {(workflow, state): count for workflow, state, count in cursor.fetchall()}
+            for labels, count in {**dict.fromkeys(_live_states(), 0), **counts}.items():
+                family.add_metric(labels, count)
         except Error as error:
             # The other metrics are wanted most of all now; the missing samples say the rest.
             logger.warning("live sagas cannot be counted", extra={"reason": str(error).strip()})
         yield family
+
+
+@cache
+def _live_states() -> list[tuple[str, str]]:
+    """So that a state that nobody is in is a 0, not a gap."""
+    return sorted(
+        {
+            (definition.name, state)
+            for definition in shipped_definitions()
+            for state in definition.live_states() | {definition.compensating_state}
+        }
+    )
 
 
 def exposition() -> bytes:

@@ -30,6 +30,13 @@ ANY_OBJECT: Schema = {"type": "object"}
 STATUS: Schema = {"type": "string", "enum": [status.value for status in SagaStatus]}
 ETAT: Schema = {"type": "string", "enum": [etat.value for etat in EtatSaga]}
 
+EXAMPLE_ORDER = {
+    "client_id": "12345678-1234-1234-1234-123456789012",
+    "magasin_id": "550e8400-e29b-41d4-a716-446655440000",
+    "lignes": [{"produit_id": "550e8400-e29b-41d4-a716-446655440001", "quantite": 2}],
+}
+"""What the reference participants can do."""
+
 PROBLEM = _object(
     {
         "type": TEXT,
@@ -54,7 +61,7 @@ START = _object(
         "correlation_id": TEXT,
     },
     optional=("workflow", "saga_type", "input", "version", "correlation_id"),
-)
+) | {"example": {"workflow": COMMANDES.name, "input": EXAMPLE_ORDER, "correlation_id": "till-7-0042"}}
 SAGA_SUMMARY = _object(
     {
         "id": ID,

@@ -60,7 +60,9 @@ def to_openapi(schema: Schema) -> openapi.Schema:
     nullable = isinstance(kind, list)
     options: dict[str, Any] = {"type": kind[0] if nullable else kind}
     options |= {
-        name: schema[name] for name in ("format", "enum", "minimum", "maximum", "description") if name in schema
+        name: schema[name]
+        for name in ("format", "enum", "minimum", "maximum", "description", "example")
+        if name in schema
     }
     options |= {"min_items": schema["minItems"]} if "minItems" in schema else {}
     options |= {"max_items": schema["maxItems"]} if "maxItems" in schema else {}
@@ -228,7 +230,8 @@ bulk_list = _route("List bulk remedies, newest first", "failures", {200: ("The n
 bulk_detail = _route("Show a bulk remedy", "failures", {200: ("The remedy", contracts.BULK_DETAIL), **_NO_BULK})
 bulk_cancel = _route("Stop a bulk remedy", "failures", {200: ("The remedy", contracts.BULK), **_NO_BULK})
 
-commande_start = _start_route("Start an order", "commandes", contracts.COMMANDE, contracts.COMMANDE_INPUT)
+_ORDER_BODY = {**contracts.COMMANDE_INPUT, "example": contracts.EXAMPLE_ORDER}
+commande_start = _start_route("Start an order", "commandes", contracts.COMMANDE, _ORDER_BODY)
 commande_failure = _start_route("Start an order that is refused for stock", "commandes", contracts.COMMANDE, None)
 commande_detail = _route("Show an order", "commandes", {200: ("The order", contracts.COMMANDE), **_NO_SAGA})
 commande_list = _route(

@@ -4,7 +4,9 @@ import logging
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect
+from django.urls import is_valid_path
+from django.utils.encoding import escape_uri_path
 from rest_framework import exceptions
 
 from domain.exceptions import (
@@ -23,6 +25,9 @@ from domain.exceptions import (
 from interfaces.wire import JSONRenderer
 
 logger = logging.getLogger("saga")
+
+LONGEST_SHOWN = 200
+"""Characters of an address that an answer repeats."""
 
 _STATUS: dict[type[SagaError], int] = {
     InputInvalid: 400,
@@ -109,10 +114,20 @@ def _plain(detail: Any) -> Any:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
-    """Django's 404, for an address that no view has."""
-    return problem_answer(
-        problem(404, "not_found", f"There is nothing at {request.path}; /swagger/ lists what there is.")
-    )
+    """Django's 404, for an address that no view has; where only the final slash is wrong, the way to the right one."""
+    near = _with_the_other_end(request.path_info)
+    if near and request.method in {"GET", "HEAD"}:
+        query = request.META.get("QUERY_STRING")
+        return HttpResponsePermanentRedirect(escape_uri_path(near) + (f"?{query}" if query else ""))
+    hint = f"the address is {near} ({'with' if near.endswith('/') else 'without'} the final slash)" if near else ""
+    nothing = f"There is nothing at {request.path[:LONGEST_SHOWN]}"
+    return problem_answer(problem(404, "not_found", f"{nothing}; {hint or '/swagger/ shows what there is'}."))
+
+
+def _with_the_other_end(path: str) -> str:
+    """The same address with its final slash, or without it, if that is one of ours."""
+    near = path.rstrip("/") if path.endswith("/") else f"{path}/"
+    return near if near and is_valid_path(near) else ""
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -119,10 +119,10 @@ def documented() -> Any:
 
 
 def documented_statuses(method: str, path: str) -> set[int]:
-    """What the documentation says that this call may be answered with; without a route it is always 404."""
+    """What the documentation says that this call may be answered with; without a route it is 404, or the way to one."""
     route = route_of(path)
     if route is None:
-        return {404}
+        return {301, 404}
     operations = documented()["paths"].get(route)
     if operations is None:  # the documentation's own pages
         return {200, 400, 401, 403, 405, 406}

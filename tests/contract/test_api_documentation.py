@@ -118,6 +118,13 @@ def test_the_bodies_are_documented_with_their_bounds(db):
     assert set(start["schema"]["properties"]) == {"workflow", "saga_type", "input", "version", "correlation_id"}
 
 
+@pytest.mark.parametrize("path", ["/api/saga/commandes/", "/api/sagas/start/"])
+def test_the_example_of_a_body_can_be_sent(api, path):
+    (body,) = [p for p in operations()["post", path]["parameters"] if p["in"] == "body"]
+
+    assert api.post(path, body["schema"]["example"]).status_code == 201
+
+
 def test_the_headers_of_a_start_are_documented(db):
     for path in ("/api/sagas/start/", "/api/saga/commandes/", "/api/saga/test/echec-stock/"):
         names = {p["name"] for p in operations()["post", path]["parameters"] if p["in"] == "header"}

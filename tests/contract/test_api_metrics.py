@@ -12,6 +12,7 @@ from django.db import OperationalError
 from prometheus_client.parser import text_string_to_metric_families
 
 from domain.outcomes import Rejected, Unavailable, Unknown
+from domain.workflows.commandes import EtatSaga
 from infrastructure import metrics
 
 api = api_support.api
@@ -130,6 +131,18 @@ def test_live_sagas_are_counted_in_the_database(api, numbers):
     api.order()
 
     assert numbers.grown("saga_actives_current") == {("VERIFICATION_STOCK", "commandes"): 2}
+
+
+def test_a_state_that_no_saga_is_in_is_a_zero(api):
+    api.order()
+    live = {
+        dict(labels)["etat"]: value
+        for (name, labels), value in scraped(api.get("/metrics/").content.decode()).items()
+        if name == "saga_actives_current"
+    }
+
+    assert set(live) == set(EtatSaga) - {"SAGA_TERMINEE", "SAGA_ANNULEE"}
+    assert set(live.values()) == {0}
 
 
 def test_without_the_database_the_other_numbers_are_still_told(api, monkeypatch):

@@ -273,9 +273,11 @@ def test_a_method_that_a_route_does_not_have_is_refused_with_those_it_has(api, m
     [
         "/",
         "/api/",
-        "/api/saga/commandes",
+        "//",
+        "//evil.example/",
+        "/api/saga/",
+        "/api/sagas",
         f"{ORDERS}7/",
-        f"{ORDERS}{UNKNOWN_ID}",
         "/api/sagas/transactions/nope/",
         "/api/sagas/definitions/commandes/first/",
         "/api/sagas/definitions/a%00b/1/",
@@ -285,6 +287,35 @@ def test_a_method_that_a_route_does_not_have_is_refused_with_those_it_has(api, m
 )
 def test_an_address_that_is_none_is_a_404_in_words(api, path):
     problem(api.get(path), 404, "not_found")
+
+
+MISSPELT = {
+    "/metrics": "/metrics/",
+    "/swagger": "/swagger/",
+    "/health/": "/health",
+    ORDERS[:-1]: ORDERS,
+    f"{ORDERS}{UNKNOWN_ID}": f"{ORDERS}{UNKNOWN_ID}/",
+    "/api/sagas/transactions?limit=5&q=a%20b": "/api/sagas/transactions/?limit=5&q=a%20b",
+}
+
+
+@pytest.mark.parametrize("path", MISSPELT)
+def test_an_address_without_its_final_slash_leads_to_the_right_one(api, path):
+    for method in ("GET", "HEAD"):
+        answer = api.call(method, path)
+        assert (answer.status_code, answer.headers["Location"]) == (301, MISSPELT[path])
+
+
+@pytest.mark.parametrize("path", MISSPELT)
+def test_another_method_is_told_the_right_address(api, path):
+    detail = problem(api.post(path, ORDER), 404, "not_found")["detail"]
+
+    assert MISSPELT[path].partition("?")[0] in detail.split()
+    assert "final slash" in detail
+
+
+def test_a_long_address_that_is_none_is_not_repeated_whole(api):
+    assert len(problem(api.get("/" + "a" * 4000), 404)["detail"]) < 300
 
 
 @pytest.mark.parametrize("path", [f"{ORDERS}%s/", "/api/sagas/transactions/%s/", "/api/sagas/transactions/%s/events/"])
