@@ -79,15 +79,14 @@ Handler = Callable[["FaultGateway", Call], Awaitable[Answer | None]]
 
 @dataclass(slots=True)
 class FaultGateway:
-    """The server. All its methods but `port` run in its event loop."""
+    """The server. All its methods run in its event loop."""
 
     plan: Plan
     tally: Tally
     drivers: Drivers
     database: Database
-    participants: Mapping[str, int]
-    """The port of each service."""
-    port: int = 0
+    ports: Mapping[str, int]
+    """Its own, `gateway`, and that of each service."""
     calls: int = 0
     _server: asyncio.Server | None = None
     _attempts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -97,8 +96,7 @@ class FaultGateway:
 
     async def open(self) -> None:
         """Accept connections, always at the same port."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.ports["gateway"])
 
     async def refuse(self, seconds: float) -> None:
         """Be away: whoever connects meets a closed port."""
@@ -157,7 +155,7 @@ class FaultGateway:
 
     async def _answer(self, call: Call) -> Answer | None:
         found = re.fullmatch(r"/api/(\w+)(/.*)", call.path)
-        if not found or found[1] not in self.participants:
+        if not found or found[1] not in self.ports:
             return _own(404, "no Route matched with those values")
         self.calls += 1
         call.service, call.path = found.groups()
@@ -184,7 +182,7 @@ class FaultGateway:
         headers = {name: value for name, value in call.headers.items() if name not in {"x-api-key", "connection"}}
         lines = [f"{call.method} {call.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.participants[call.service])
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[call.service])
             try:
                 writer.write("\r\n".join([*lines, "Connection: close", "", ""]).encode() + call.body)
                 return _passed(await reader.read(-1))

@@ -9,14 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from random import SystemRandom
 from typing import Any, Self
 from uuid import uuid4
 
 from devstack import postgres
-from devstack.processes import POLL_SECONDS, ProcessError, Processes, answers, free_port
+from devstack.processes import POLL_SECONDS, ProcessError, Processes, answers, is_free
 from tests.chaos import guard
 from tests.chaos.database import Database
-from tests.chaos.drivers import Drivers, children
+from tests.chaos.drivers import PROC, Drivers, children
 from tests.chaos.faults import Fault
 from tests.chaos.gateway import FaultGateway
 from tests.chaos.plan import Plan, Tally
@@ -65,24 +66,32 @@ class Loop:
         await self._loop.shutdown_default_executor()
 
 
+def lasting_ports(*names: str) -> dict[str, int]:
+    """A free port for each, below those that the kernel gives to clients: one that is closed for a moment stays free.
+
+    Others may choose here too, so the choice is random.
+    """
+    lowest = int((PROC / "sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    candidates = SystemRandom().sample(range(10240, lowest), 200)
+    return dict(zip(names, filter(is_free, candidates), strict=False))
+
+
 class System:
     """All processes of one run. Use as a context manager, in the main thread; leaving it ends all of them."""
 
     def __init__(self, directory: Path, plan: Plan, tally: Tally, mutation: str | None = None) -> None:
         self.directory, self.plan, self.tally = directory, plan, tally
         self.database = Database()
-        self.ports = {name: free_port() for name in (*SERVICES, "api")}
+        self.ports = lasting_ports(*SERVICES, "api", "gateway", "wire", "postgres")
         self.drivers = Drivers(self.driver_pids)
         self._mutation = mutation
         self._marker = f"CHAOS_RUN={uuid4().hex}"
-        self._postgres_port = 0
         self._pids: dict[str, int] = {}
         self._commands: dict[str, tuple[str, ...]] = {}
         self._processes = Processes(directory / "logs", ROOT)
         self._loop = Loop()
-        services = {name: self.ports[name] for name in SERVICES}
-        self.gateway = FaultGateway(plan, tally, self.drivers, self.database, services)
-        self.wire = WireProxy(plan, tally, self.drivers, lambda: self._postgres_port)
+        self.gateway = FaultGateway(plan, tally, self.drivers, self.database, self.ports)
+        self.wire = WireProxy(plan, tally, self.drivers, self.ports)
 
     # --- life and death -----------------------------------------------------------------------------------------
 
@@ -148,8 +157,9 @@ class System:
 
     def start_postgres(self) -> None:
         # Killed processes lose nothing without fsync, only a machine that loses its power does.
-        self.database.url = postgres.ensure_running(self._postgres_directory, settings={"fsync": "off"})
-        self._postgres_port = int(self.database.url.rpartition(":")[2].partition("/")[0])
+        self.database.url = postgres.ensure_running(
+            self._postgres_directory, self.ports["postgres"], settings={"fsync": "off"}
+        )
 
     def kill_participant(self, name: str) -> None:
         self._kill(name)
@@ -224,8 +234,8 @@ class System:
             **{name: value for name, value in kept.items() if not name.endswith("_URL")},
             **SECRETS,
             marker: value,
-            "DATABASE_URL": f"postgresql://saga@127.0.0.1:{self.wire.port}/saga",
-            "KONG_GATEWAY_URL": f"http://127.0.0.1:{self.gateway.port}",
+            "DATABASE_URL": f"postgresql://saga@127.0.0.1:{self.ports['wire']}/saga",
+            "KONG_GATEWAY_URL": f"http://127.0.0.1:{self.ports['gateway']}",
             "SAGA_API_KEYS": f"chaos:saga-operator:{OWN_KEY}",
             "ALLOWED_HOSTS": "127.0.0.1",
             "CHAOS_MUTATION": self._mutation or "",

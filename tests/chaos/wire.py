@@ -7,7 +7,7 @@ with `Z` (ready for the next). The product's statements are recognised by their 
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.chaos.drivers import Connection, Drivers
@@ -45,9 +45,8 @@ class WireProxy:
     plan: Plan
     tally: Tally
     drivers: Drivers
-    postgres: Callable[[], int]
-    """The server's port."""
-    port: int = 0
+    ports: Mapping[str, int]
+    """Its own, `wire`, and that of `postgres`."""
     fenced: int = 0
     """Checkpoints that moved nothing: another driver owned the saga, or the first try had got through."""
     _server: asyncio.Server | None = None
@@ -55,8 +54,7 @@ class WireProxy:
     _statements: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     async def open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.ports["wire"])
 
     async def close(self) -> None:
         if self._server:
@@ -66,7 +64,7 @@ class WireProxy:
         """Pass messages both ways until either side ends, or a fault does."""
         try:
             hello = await _hello(reader, writer)
-            to_server, into_server = await asyncio.open_connection("127.0.0.1", self.postgres())
+            to_server, into_server = await asyncio.open_connection("127.0.0.1", self.ports["postgres"])
         except (OSError, asyncio.IncompleteReadError):
             writer.close()  # PostgreSQL is away, or whoever asked for it
             return
