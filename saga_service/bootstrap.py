@@ -1,5 +1,6 @@
 """Where adapters meet ports: the only module that knows both sides."""
 
+import logging
 import os
 import socket
 import time
@@ -9,6 +10,7 @@ from uuid import UUID
 
 import uuid_utils.compat
 from django.conf import settings
+from django.db import OperationalError, connection
 
 from application.operations import Operations
 from application.saga_orchestrator import SagaOrchestrator, lease_for
@@ -23,6 +25,12 @@ from infrastructure.retention import PostgresRetention
 from infrastructure.saga_queries import PostgresSagaQueries
 from infrastructure.saga_store import PostgresSagaStore
 from interfaces.platform import Platform
+
+logger = logging.getLogger("saga")
+PATIENCE = 30.0
+"""Seconds that a process which starts waits for the database: one of gunicorn's that cannot start ends all of gunicorn,
+with the sagas under way in the others, though it may only replace one that died while PostgreSQL was restarted."""
+BETWEEN_LOOKS = 0.5
 
 
 class SystemClock:
@@ -103,6 +111,18 @@ def new_id() -> UUID:
 
 
 def start() -> SagaOrchestrator:
-    """Make this process ready to drive sagas. Raises DefinitionChanged when a stored version differs."""
-    definitions().register()
-    return engine()
+    """Make this process ready to drive sagas, once the database answers.
+
+    Raises DefinitionChanged when a stored version differs, and OperationalError when the database stays away.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            definitions().register()
+            return engine()
+        except OperationalError as error:
+            connection.close()
+            if time.monotonic() >= end:
+                raise
+            logger.warning("waiting for the database: %s", str(error).strip())
+            time.sleep(BETWEEN_LOOKS)

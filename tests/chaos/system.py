@@ -152,8 +152,11 @@ class System:
     # --- faults of whole parts ----------------------------------------------------------------------------------
 
     def restart_postgres(self, mode: str) -> None:
-        postgres.stop(self._postgres_directory, mode)
+        self.stop_postgres(mode)
         self.start_postgres()
+
+    def stop_postgres(self, mode: str) -> None:
+        postgres.stop(self._postgres_directory, mode)
 
     def start_postgres(self) -> None:
         # Killed processes lose nothing without fsync, only a machine that loses its power does.
@@ -169,7 +172,7 @@ class System:
         """gunicorn, its processes, both workers and PostgreSQL, as a power cut would; nothing is started again."""
         for name in ("gunicorn", *WORKERS):
             self._kill(name)
-        postgres.stop(self._postgres_directory, "immediate")
+        self.stop_postgres("immediate")
         self.drivers.stopped.clear()
 
     def refuse(self, seconds: float) -> None:
@@ -182,11 +185,14 @@ class System:
 
     # --- processes ----------------------------------------------------------------------------------------------
 
+    @property
+    def gunicorn(self) -> int:
+        """The process that starts the others, and drives nothing itself."""
+        return self._pids["gunicorn"]
+
     def driver_pids(self) -> list[int]:
-        """The processes that drive sagas."""
-        gunicorn = self._pids.get("gunicorn")
-        workers = [self._pids[name] for name in WORKERS if name in self._pids]
-        return [*(children(gunicorn) if gunicorn else []), *workers]
+        """The processes that drive sagas, gunicorn's first."""
+        return [*children(self.gunicorn), *(self._pids[name] for name in WORKERS)]
 
     def logs(self) -> str:
         """What all lives of all processes have written."""
