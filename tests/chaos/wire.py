@@ -89,6 +89,7 @@ class WireProxy:
             if message[:1] == b"Q":
                 self._look_at(session, message)
             writer.write(message)
+            await writer.drain()
 
     async def _answer(self, session: _Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -96,6 +97,7 @@ class WireProxy:
             self.fenced += session.at_checkpoint and message == NO_ROW
             if not session.fault:
                 writer.write(message)
+                await writer.drain()
                 continue
             session.answer.append(message)
             if message[:1] == b"Z":
