@@ -21,7 +21,7 @@ CALLERS_TIMEOUT = 5.0
 """Seconds that the order workflow's calls wait for an answer."""
 PATIENCE = 4.0
 """Seconds that an answer can be held back before its caller gives up."""
-TAKEOVER = 45.0
+TAKEOVER = 30.0
 """Seconds after which a stopped driver is woken even when nobody took its saga over."""
 KEY = re.compile(r"(?P<saga>[^:]+):(?P<place>[a-z_]+(?:\[\d+\])?)(?::.*)?:(?P<action>do|undo|inquire)")
 

@@ -28,8 +28,10 @@ AWAY = 0.8
 """Seconds that the gateway refuses connections."""
 TICK = 0.1
 PROGRESS_EVERY = 5.0
-MAKE_UPS = 3
+MAKE_UPS = 4
 """Rounds of orders for faults that met nobody, before the run fails for it."""
+TO_MEET = 35.0
+"""Seconds in which an order meets its fault: one that lost its driver before goes on when its lease has expired."""
 SHOWN = 10
 """Histories of violated sagas that are printed whole."""
 
@@ -192,10 +194,13 @@ class Scenario:
             self._tick()
 
     def _make_up(self) -> None:
-        """More orders for faults that met nobody yet."""
+        """An order more for each fault that met nobody yet."""
         missing = self._tally.missing()
         self._moments += [(0.0, fault) for fault in missing if fault in MOMENTS]
-        self._load([self._plan.add(fault) for fault in missing if fault not in MOMENTS for _ in range(2)])
+        self._load([self._plan.add(fault) for fault in missing if fault not in MOMENTS])
+        end = time.monotonic() + TO_MEET
+        while self._tally.missing() and self._rows(_LIVE) and time.monotonic() < end:
+            self._tick()
 
     def _rest(self) -> None:
         """Nothing new; what is under way comes to its end."""

@@ -14,6 +14,7 @@ SHORT = Size(
         Fault.STOP_BEYOND_LEASE: 1,
         Fault.TWO_DRIVERS: 3,
         **dict.fromkeys(_KILLS, 2),
+        Fault.KILL_BETWEEN_UNDOS: 3,  # has the longest way to go until it can happen
         **dict.fromkeys(sorted(AT_A_CHECKPOINT), 2),
         **dict.fromkeys(_OTHERS, 2),
         **dict.fromkeys(sorted(AT_A_CALL), 2),
