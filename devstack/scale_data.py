@@ -27,7 +27,7 @@ WITH stored AS (
         deadline_at, created_at, updated_at, finished_at
     )
     SELECT
-        id, workflow, 1, tenant, CASE WHEN number <= %(of)s / 20 THEN %(shared)s ELSE 'order-' || number END,
+        id, workflow, %(version)s, tenant, CASE WHEN number <= %(of)s / 20 THEN %(shared)s ELSE 'order-' || number END,
         status::saga_status, CASE status WHEN 'COMPLETED' THEN 'SAGA_TERMINEE' ELSE 'SAGA_ANNULEE' END,
         jsonb_build_object('max_retries', 3, 'input', jsonb_build_object(
             'client_id', gen_random_uuid(), 'magasin_id', gen_random_uuid(),
@@ -70,7 +70,7 @@ INSERT INTO sagas (
     lease_expires_at, deadline_at, created_at, updated_at
 )
 SELECT
-    id, 'commandes', 1, 'tills', 'live-' || number, status::saga_status,
+    id, 'commandes', %(version)s, 'tills', 'live-' || number, status::saga_status,
     CASE status WHEN 'RUNNING' THEN 'CREATION_COMMANDE' ELSE 'COMPENSATION_EN_COURS' END,
     '{"input": {}, "max_retries": 3}', CASE status WHEN 'RUNNING' THEN NULL ELSE '{}'::jsonb END, 2,
     gen_random_uuid(), 'host:1',
@@ -94,10 +94,11 @@ def fill(sagas: int, events: int, chunk: int, progress: Callable[[int, int], Non
             )
         progress(last, sagas)
     with connection.cursor() as cursor:
-        cursor.execute(_LIVE, {"live": LIVE})
+        cursor.execute(_LIVE, {"live": LIVE, **_WORDS})
 
 
 _WORDS = {
+    "version": COMMANDES.version,
     "rare": RARE,
     "rare_workflow": RARE_WORKFLOW,
     "rare_tenant": RARE_TENANT,

@@ -94,7 +94,7 @@ def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
         more: dict[str, Any] = {"errors": error.faults} if isinstance(error, InputInvalid | DefinitionInvalid) else {}
         if isinstance(error, StoreUnavailable) and error.saga_id:
             more["saga_id"] = error.saga_id
-        headers = {"Retry-After": "5"} if isinstance(error, StoreUnavailable | SagaDriven) else {}
+        headers = {"Retry-After": "5"} if status == 503 or isinstance(error, SagaDriven) else {}  # noqa: PLR2004
         return problem(status, error.code, str(error), **more), headers
     if isinstance(error, Http404):
         return problem(404, "not_found", "There is nothing at this address."), {}

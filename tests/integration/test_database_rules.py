@@ -237,7 +237,7 @@ def test_reports_show_what_they_can_of_values_that_are_not_what_they_should_be()
 
 
 def test_the_reports_before_can_be_put_back():
-    migration = import_module("infrastructure.migrations.0006_order_lines_view")
+    migration = import_module("infrastructure.migrations.0007_order_lines_view")
     run(migration.BEFORE)
     run(migration.VALUES + migration.VIEWS)
 

@@ -49,7 +49,7 @@ def saga(days: float | None, **fields: Any) -> UUID:
         **{
             "id": uuid4(),
             "workflow": "commandes",
-            "version": 1,
+            "version": COMMANDES.version if fields.get("workflow", "commandes") == "commandes" else 1,
             "correlation_id": "c",
             "status": status,
             "state": STATES.get(status, "VERIFICATION_STOCK"),

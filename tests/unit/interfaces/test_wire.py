@@ -1,6 +1,7 @@
 """What comes in as JSON: one kind of number, whole ones as whole numbers."""
 
 from io import BytesIO
+from types import SimpleNamespace
 
 import pytest
 from rest_framework.exceptions import ParseError
@@ -9,7 +10,8 @@ from interfaces.wire import StrictJSONParser
 
 
 def parsed(text):
-    return StrictJSONParser().parse(BytesIO(text.encode()))
+    request = SimpleNamespace(META={"CONTENT_LENGTH": str(len(text))})
+    return StrictJSONParser().parse(BytesIO(text.encode()), parser_context={"request": request})
 
 
 @pytest.mark.parametrize(
