@@ -55,6 +55,8 @@ class Clients:
         self._port, self._threads, self._pace = port, threads, pace
         self.notes: list[Note] = []
         self.stop = threading.Event()
+        self.hurry = False
+        """While true the pace does not matter: every client is busy."""
         self._issued = 0
         self._lock = threading.Lock()
         self._running: list[threading.Thread] = []
@@ -85,7 +87,7 @@ class Clients:
     def _paced(self, scripts: list[Script]) -> Iterator[Script]:
         begun = time.monotonic()
         for place, script in enumerate(scripts):
-            if self._pace:
+            if self._pace and not self.hurry:
                 self.stop.wait(begun + place / self._pace - time.monotonic())
             if self.stop.is_set():
                 return

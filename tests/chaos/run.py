@@ -30,6 +30,8 @@ TICK = 0.1
 PROGRESS_EVERY = 5.0
 MAKE_UPS = 4
 """Rounds of orders for faults that met nobody, before the run fails for it."""
+TO_BE_BUSY = 2.0
+"""Seconds in which the clients get as many sagas under way as they can, before everything is killed."""
 TO_MEET = 35.0
 """Seconds in which an order meets its fault: one that lost its driver before goes on when its lease has expired."""
 SHOWN = 10
@@ -243,7 +245,12 @@ class Scenario:
     def _kill_everything(self) -> None:
         """Kill all at once, start all again, and watch what was under way come to rest."""
         self._plan.calm = True
+        self._clients.hurry = True
+        end = time.monotonic() + TO_BE_BUSY
+        while len(self._live()) < self._size.clients // 2 and time.monotonic() < end:
+            self._system.tend()
         self._system.kill_everything()
+        self._clients.hurry = False
         self._system.start_postgres()
         self._awaited = self._live()
         self._tally.count(Fault.EVERYTHING_KILLED, *self._awaited)
