@@ -7,7 +7,7 @@ from django.db import connection
 from django.db.models import Count, Min
 
 from application.ports import Prunable, Pruned
-from infrastructure.models import DefinitionRow, SagaRow
+from infrastructure.models import DefinitionRow, OutboxRow, SagaRow
 
 _PRUNE = (Path(__file__).parent / "sql" / "prune.sql").read_text()
 _EVER = datetime.min.replace(tzinfo=UTC)
@@ -21,10 +21,12 @@ class PostgresRetention:
         return list(DefinitionRow.objects.order_by("name").values_list("name", flat=True).distinct())
 
     def prunable(self, workflow: str, before: datetime) -> Prunable | None:
-        """See `Retention`. Reads the index alone, all of it that is past."""
+        """See `Retention`. Reads the index alone, all of it that is past; `oldest` may be one whose message waits."""
         past = SagaRow.objects.filter(workflow=workflow, finished_at__lt=before)
         counted = past.aggregate(sagas=Count("*"), oldest=Min("finished_at"))
-        return Prunable(workflow, counted["sagas"], counted["oldest"]) if counted["sagas"] else None
+        waiting = OutboxRow.objects.filter(published_at__isnull=True).values("saga_id")
+        sagas = counted["sagas"] - past.filter(id__in=waiting).count()
+        return Prunable(workflow, sagas, counted["oldest"]) if sagas else None
 
     def prune(self, workflow: str, before: datetime, since: datetime | None, limit: int) -> Pruned:
         """See `Retention`. In autocommit the statement is the transaction."""

@@ -49,7 +49,7 @@ def saga(days: float | None, **fields: Any) -> UUID:
         **{
             "id": uuid4(),
             "workflow": "commandes",
-            "version": COMMANDES.version if fields.get("workflow", "commandes") == "commandes" else 1,
+            "version": OTHER.version if "workflow" in fields else COMMANDES.version,
             "correlation_id": "c",
             "status": status,
             "state": STATES.get(status, "VERIFICATION_STOCK"),
@@ -117,10 +117,12 @@ def test_a_saga_whose_message_is_not_published_yet_stays():
     waiting = saga(99)
     message(waiting, published_at=None)
     saga(98)
+    assert "would delete 1 sagas" in pruned("--older-than", "90d", "--dry-run")
     pruned("--older-than", "90d", "--batch", "1")
 
     assert left() == {waiting}
     assert OutboxRow.objects.count() == 1
+    assert "would delete 0 sagas" in pruned("--older-than", "90d", "--dry-run")
 
 
 @pytest.mark.django_db
