@@ -3,9 +3,13 @@
 `python -m devstack.scale` measures the same queries among a million (docs/scale.md).
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.db import connection, transaction
@@ -18,6 +22,7 @@ from infrastructure.saga_queries import PostgresSagaQueries
 
 pytestmark = pytest.mark.django_db
 
+ROOT = Path(__file__).parents[2]
 SAGAS, EVENTS = 50_000, 4
 PAGES = 400
 """8 kB each, for 51 rows over several indexes; `sagas` has some 4,000 here, each of its indexes some 500."""
@@ -31,11 +36,13 @@ NO_INDEX = {"events step (none)", "events type=saga_parked (none)"}
 def plans(django_db_setup: None, django_db_blocker: pytest.FixtureDef) -> Iterator[dict[str, scale_queries.Plan]]:
     """Of every query, among all these sagas."""
     with django_db_blocker.unblock():
-        scale_data.ensure(SAGAS, EVENTS, SAGAS, lambda *_: None)
-        yield {name: plan for name, (plan,) in scale_queries.measured(rounds=1)}
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE sagas, saga_evenements, saga_definitions")
-        connection.close()
+        try:
+            scale_data.ensure(SAGAS, EVENTS, SAGAS, lambda *_: None)
+            yield {name: plan for name, (plan,) in scale_queries.measured(rounds=1)}
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("TRUNCATE sagas, saga_evenements, saga_definitions")
+            connection.close()
 
 
 def test_no_query_reads_a_whole_table(plans):
@@ -101,3 +108,15 @@ def test_filters_give_what_their_words_say_page_by_page(plans, chosen):
         read += [row["id"] for row in page]
 
     assert read == expected
+
+
+def test_the_script_measures_every_query_and_leaves_nothing(tmp_path):
+    command = [sys.executable, "-m", "devstack.scale", "--data", str(tmp_path), "--delete"]
+    options = ["--sagas", "300", "--events-per-saga", "4", "--rounds", "1"]
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    done = subprocess.run([*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith("filling: 300 of 300 sagas \n")
+    assert "| claim 8 | " in done.stdout and "| statistics | " in done.stdout
+    assert not (tmp_path / "postgres").exists()
