@@ -6,6 +6,7 @@ a machine busy with something else disturbs all alike; the table shows medians. 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -14,7 +15,6 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +31,7 @@ DATA = ROOT / ".data" / "bench"
 CLIENTS = (1, 8, 32)
 WSGI = "saga_service.wsgi:application"
 SECONDS_TO_START = 30
+MOST = 100_000
 
 
 class BenchError(Exception):
@@ -71,7 +72,7 @@ class Bench:
         command = [sys.executable, "-m", "gunicorn", wsgi, "--bind", f"127.0.0.1:{self.port}"]
         return [*command, "--config", str(ROOT / "saga_service" / "gunicorn_conf.py")]
 
-    @contextmanager
+    @contextlib.contextmanager
     def charged(self) -> Iterator[Stopwatch]:
         """CPU time spent while the block runs, by group."""
         stopwatch = Stopwatch(
@@ -195,13 +196,40 @@ def _circumstances(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < MOST:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+
+
+def _result(text: str) -> dict[str, Any]:
+    """An earlier run's result."""
+    try:
+        found = json.loads(Path(text).read_text())
+        comparison(found, found)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise argparse.ArgumentTypeError(f"{text} is not a result of this benchmark") from error
+    return dict(found)
+
+
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure sagas a second, their latency and their CPU time.")
-    parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each round")
-    parser.add_argument("--warm-up", type=float, default=2.0, help="seconds for each number of clients")
-    parser.add_argument("--compare", type=Path, metavar="FILE", help="show ratios to an earlier result")
+    parser = argparse.ArgumentParser(
+        prog="python -m devstack.bench", description="Measure sagas a second, their latency and their CPU time."
+    )
+    parser.add_argument("--clients", type=_count, nargs="+", default=list(CLIENTS))
+    parser.add_argument("--rounds", type=_count, default=5)
+    parser.add_argument("--seconds", type=_seconds, default=5.0, help="of each round")
+    parser.add_argument("--warm-up", type=_seconds, default=2.0, help="seconds for each number of clients")
+    parser.add_argument("--compare", type=_result, metavar="FILE", help="show ratios to an earlier result")
     parser.add_argument("--output", type=Path, help="default: last.json in the data directory")
     parser.add_argument(
         "--profile", action="store_true", help="record a flame graph (needs py-spy; slows what it sees)"
@@ -214,7 +242,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     options.data = options.data.resolve()
-    earlier = json.loads(options.compare.read_text()) if options.compare else None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with only_one(options.data / "bench.lock"):
@@ -225,8 +252,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     print(table(result))
-    if earlier is not None:
-        print(comparison(result, earlier))
+    if options.compare is not None:
+        print(comparison(result, options.compare))
     output = options.output or options.data / "last.json"
     output.write_text(json.dumps(result, indent=2) + "\n")
     return 0

@@ -1,6 +1,9 @@
 """The order that `make run` places, what came of it, and where to look from there."""
 
 import json
+import os
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
@@ -53,14 +56,21 @@ def _decoded(body: str) -> Any:
         return body
 
 
+def _python() -> str:
+    """This one, which has what the product needs, as it is called from here."""
+    return os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else sys.executable
+
+
 def where_to_look(stack: Stack) -> None:
+    """Print every address, and what to try."""
     print(
         f"""
-API        {stack.api}/api/saga/
+Orders     {stack.api}/api/saga/sagas/
+Sagas      {stack.api}/api/sagas/transactions/
 Swagger    {stack.api}/swagger/
-Metrics    {stack.api}/metrics/
+Metrics    {stack.api}/metrics/ and, of the worker, http://localhost:{stack.ports.worker_metrics}/metrics
 Gateway    curl -H 'X-API-Key: {DEVELOPMENT_KEY}' {stack.gateway}/api/catalogue/health
-End to end python test_saga_integration.py --api {stack.api} --gateway {stack.gateway}
+End to end {_python()} test_saga_integration.py --api {stack.api} --gateway {stack.gateway}
 Logs       {stack.data / "logs"}
 
 Another order:

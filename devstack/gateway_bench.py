@@ -19,6 +19,7 @@ from pathlib import Path
 
 from devstack.gateway import nginx_command, prepare
 from devstack.gateway_conf import TEMPORARY_PATHS, Gateway
+from devstack.kong_file import KongFileError, load
 
 STUB = """daemon off; master_process off; error_log stderr error; pid {run}/nginx.pid;
 events {{ worker_connections 1024; }}
@@ -139,6 +140,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--requests", type=int, default=5000, help="requests a round")
     options = parser.parse_args(arguments)
+    try:
+        load(options.config)
+    except (KongFileError, OSError) as error:
+        parser.error(f"--config {options.config}: {error}")
     print(measure(options.config, options.rounds, options.requests))
     return 0
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -20,9 +21,12 @@ from devstack import postgres
 from devstack.first_order import OrderError, place_order, where_to_look
 from devstack.lock import LockHeldError, holder, only_one
 from devstack.processes import ProcessError, Processes, is_free
-from devstack.stack import ROOT, Part, Ports, Stack, variable
+from devstack.stack import ROOT, Part, PortError, Ports, Stack, variable
+from domain.exceptions import SagaError
+from domain.workflows import shipped_definitions
 
 LOCK = "run.lock"
+WORKFLOWS = ROOT / "domain" / "workflows"
 SECONDS_TO_START = 60
 SECONDS_TO_STOP = 40
 SECONDS_BETWEEN_CHECKS = 0.5
@@ -37,6 +41,7 @@ class RunError(Exception):
 def run(stack: Stack) -> None:
     """Start everything and serve; returns by KeyboardInterrupt or by an error, with everything ended."""
     with only_one(stack.data / LOCK), contextlib.ExitStack() as ending:
+        _require_sound_workflows()
         _require_free_ports(stack.ports)
         database = ending.enter_context(_database(stack))
         processes = ending.enter_context(Processes(stack.data / "logs", ROOT))
@@ -66,15 +71,32 @@ def _launch(processes: Processes, parts: list[Part]) -> None:
         processes.start(part.name, part.command, part.environment)
 
 
+def _require_sound_workflows() -> None:
+    """A definition that is wrong would only stop a process later, with a trace for a sentence."""
+    try:
+        shipped_definitions()
+    except SagaError as error:
+        raise RunError(str(error)) from error
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        inside = [frame for frame in frames if Path(frame.filename).is_relative_to(WORKFLOWS)]
+        told = isinstance(error, SyntaxError) or not inside
+        where = "" if told else f" ({Path(inside[-1].filename).relative_to(ROOT)}, line {inside[-1].lineno})"
+        raise RunError(f"a workflow cannot be read: {type(error).__name__}: {error}{where}") from error
+
+
 def _require_free_ports(ports: Ports) -> None:
+    """Every port but the database's, which may be running already."""
     deadline = time.monotonic() + SECONDS_FOR_PORTS
-    wanted = {name: port for name, port in vars(ports).items() if name != "postgres"}  # it may be running already
-    for name, port in wanted.items():
-        while not is_free(port):
-            if time.monotonic() > deadline:
-                message = f"port {port} ({name}) is taken by another program"
-                raise RunError(f"{message}: end that, or choose another with `make run {variable(name)}=...`")
-            time.sleep(0.05)
+    while taken := {name: port for name, port in vars(ports).items() if name != "postgres" and not is_free(port)}:
+        if time.monotonic() > deadline:
+            named = ", ".join(f"port {port} ({name})" for name, port in taken.items())
+            alone = " ".join(f"{variable(name)}=..." for name in taken)
+            raise RunError(
+                f"{named} {'is' if len(taken) == 1 else 'are'} taken by another program: end that, or choose others: "
+                f'`make run RUN="--base-port 9000"` for all, `make run {alone}` for these'
+            )
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -134,11 +156,16 @@ def _interrupt(*_: object) -> None:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Run the whole product on this machine.")
+    parser = argparse.ArgumentParser(prog="python -m devstack.run", description="Run the whole product here.")
     parser.add_argument("--data", type=Path, default=ROOT / ".data", help="databases, logs and the lock")
     parser.add_argument("--base-port", type=int, help="all ports in a row from here, instead of the published ones")
     parser.add_argument("--stop", action="store_true", help="end the run of this data directory")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    try:
+        options.ports = None if options.stop else Ports.of(os.environ, options.base_port)
+    except PortError as error:
+        parser.error(str(error))
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -150,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.stop:
             stop(data)
         else:
-            run(Stack(Ports.of(os.environ, options.base_port), data))
+            run(Stack(options.ports, data))
     except KeyboardInterrupt:
         print("\nstopped", flush=True)
     except LockHeldError as error:

@@ -13,6 +13,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTICIPANTS = ("catalogue", "inventaire", "commandes")
 DEVELOPMENT_KEY = "magasin-secret-key-2025"  # of the consumer `magasin` in kong/kong.yml
 
+LAST_PORT = 65535
+
+
+class PortError(Exception):
+    """A port that there is not; the message says where it was asked for."""
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -29,12 +35,20 @@ class Ports:
 
     @classmethod
     def of(cls, environment: Mapping[str, str], base: int | None = None) -> "Ports":
-        """From the environment; with a base, all of them in a row from there."""
+        """From the environment; with a base, all of them in a row from there. Raises PortError."""
         names = [each.name for each in dataclasses.fields(cls)]
         if base is not None:
+            if not 0 < base <= LAST_PORT + 1 - len(names):
+                raise PortError(f"--base-port {base}: must be from 1 to {LAST_PORT + 1 - len(names)}")
             return cls(**{name: base + offset for offset, name in enumerate(names)})
         given = {name: environment.get(variable(name)) for name in names}
-        return cls(**{name: int(value) for name, value in given.items() if value})
+        return cls(**{name: _port(variable(name), value) for name, value in given.items() if value})
+
+
+def _port(name: str, text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
+        raise PortError(f"{name}={text}: must be a port from 1 to {LAST_PORT}")
+    return int(text)
 
 
 def variable(port_name: str) -> str:

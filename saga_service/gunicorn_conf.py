@@ -1,10 +1,18 @@
 """gunicorn's settings: threads for synchronous sagas, keep-alive beyond the gateway's, metrics of all processes."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import multiprocess
+
+from saga_service import configuration
+
+try:
+    configuration.read()
+except configuration.ConfigurationError as wrong:
+    sys.exit(str(wrong))  # here, and not as the trace of each worker that cannot start
 
 bind = "0.0.0.0:8009"
 worker_class = "saga_service.worker.SagaWorker"

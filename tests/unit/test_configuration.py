@@ -219,22 +219,55 @@ def test_a_database_that_does_not_say_a_word_is_given_up_before_a_lease_is_over(
     assert max(gone_after, options["tcp_user_timeout"] / 1000) + options["connect_timeout"] < 20
 
 
+def run(*command, **environment):
+    environment = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
 @pytest.mark.parametrize(
     "command",
     [
         ["manage.py", "check"],
         ["manage.py", "saga_worker"],
-        ["-m", "gunicorn", "saga_service.wsgi:application", "--bind", "127.0.0.1:0", "--workers", "1"],
+        ["-m", "gunicorn", "saga_service.wsgi:application", "--config", "saga_service/gunicorn_conf.py"],
     ],
     ids=["check", "worker", "server"],
 )
-def test_no_process_starts_with_an_example_secret(command):
-    environment = {**PRODUCTION, "KONG_API_KEY": configuration.EXAMPLE_API_KEY, "PATH": os.environ["PATH"]}
-
-    ended = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False
-    )
+def test_no_process_starts_with_an_example_secret_and_says_just_that(command):
+    ended = run(*command, **{**PRODUCTION, "KONG_API_KEY": configuration.EXAMPLE_API_KEY})
 
     assert ended.returncode != 0
-    assert "KONG_API_KEY: the example value is public; choose another" in ended.stderr
-    assert "s3cret" not in ended.stdout + ended.stderr
+    assert ended.stderr.splitlines() == [
+        "The environment is wrong:",
+        "  KONG_API_KEY: the example value is public; choose another (or DEBUG=True for development)",
+    ]
+    assert "s3cret" not in ended.stdout
+
+
+@pytest.mark.parametrize("command", [["help"], ["saga_worker", "--help"], ["migrate", "-h"]])
+def test_help_needs_neither_secrets_nor_a_database(command):
+    ended = run("manage.py", *command)
+
+    assert ended.returncode == 0, ended.stderr
+    assert command[0] in ended.stdout
+
+
+WRONG_WORKFLOW = """
+import django; django.setup()
+from domain.exceptions import DefinitionChanged
+from saga_service import bootstrap
+def start():
+    raise DefinitionChanged("commandes version 1 was changed")
+bootstrap.start = start
+import saga_service.wsgi
+"""
+
+
+def test_a_workflow_that_is_wrong_stops_the_server_with_a_sentence():
+    ended = run("-c", WRONG_WORKFLOW, **PRODUCTION, DJANGO_SETTINGS_MODULE="saga_service.settings")
+
+    assert ended.returncode == 3, "gunicorn's word for a worker that need not be tried again"
+    (line,) = ended.stderr.splitlines()
+    assert '"reason":"commandes version 1 was changed"' in line
