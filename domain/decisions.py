@@ -310,10 +310,11 @@ class Deciding(Progress):
         )
 
     def _emit_empty(self, step: Step, now: datetime) -> None:
-        """A foreach step over no items passes through its states with no call."""
-        self._emit(EventType.STEP_SUCCEEDED, now, state=step.running_state, step=step.name, output=[])
+        """A step that is left out, or over no items, passes through its states with no call."""
+        output: list[Any] | None = [] if step.foreach else None
+        self._emit(EventType.STEP_SUCCEEDED, now, state=step.running_state, step=step.name, output=output)
         if step.done_state:
-            self._emit(EventType.STEP_SUCCEEDED, now, state=step.done_state, step=step.name, output=[])
+            self._emit(EventType.STEP_SUCCEEDED, now, state=step.done_state, step=step.name, output=output)
 
     def _emit_deadline(self, now: datetime) -> None:
         step = self.definition.steps[self._position]

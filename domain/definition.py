@@ -65,6 +65,8 @@ class Step:
     """Repeating or abandoning it has no consequence: reads, quotes."""
     pivot: bool = False
     """Point of no return: after it the saga only goes forward and is never undone."""
+    when: str | None = None
+    """A `${...}` over input and earlier steps that is true or false; false leaves the step out: its output is null."""
     foreach: str | None = None
     """A `${...}` that gives a list: the step is done once for each `item`, each with its own key and undo."""
     concurrency: int = 1

@@ -154,6 +154,10 @@ def _template_faults(step: "Step", earlier: set[str]) -> Iterator[str]:
         if not _whole(step.foreach):
             yield ".foreach: must be one whole ${...} that gives a list"
         yield from _value_faults(step.foreach, ".foreach", _Scope(before))
+    if step.when is not None:
+        if not _whole(step.when):
+            yield ".when: must be one whole ${...} that gives true or false"
+        yield from _value_faults(step.when, ".when", _Scope(before))
     known = before | ({"item"} if step.foreach is not None else set())
     yield from _request_faults(step.action, ".action", _Scope(known))
     if step.inquiry:

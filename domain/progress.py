@@ -192,22 +192,37 @@ class Progress:
         return self._steps[name]
 
     def _open(self, step: Step) -> TemplateError | None:
-        """Find the items of a step; the error is why its list cannot be had, and the step then stands for itself."""
+        """Find the items of a step, none if it is left out.
+
+        The error is why that cannot be said; the step then stands for itself.
+        """
         if step.name in self._works:
             return None
         self._works[step.name] = [Work(step, None)]
-        if step.foreach is None:
+        if step.foreach is None and step.when is None:
             return None
-        scope = {"input": self.origin.input, "steps": self.outputs, "saga": self._saga_scope}
         try:
-            items = render(step.foreach, scope)
+            items = self._find_items(step)
         except TemplateError as error:
             return error
-        if not isinstance(items, list):
-            return TemplateError(f"foreach {step.foreach} is a {type(items).__name__}, not a list")
-        self._items[step.name] = items
-        self._works[step.name] = [Work(step, index) for index in range(len(items))]
+        if step.foreach is None:
+            self._works[step.name] = [Work(step, None)] if items else []
+        else:
+            self._items[step.name] = items
+            self._works[step.name] = [Work(step, index) for index in range(len(items))]
         return None
+
+    def _find_items(self, step: Step) -> list[Any]:
+        scope = {"input": self.origin.input, "steps": self.outputs, "saga": self._saga_scope}
+        wanted = step.when is None or render(step.when, scope)
+        if not isinstance(wanted, bool):
+            raise TemplateError(f"when {step.when} is {wanted!r}, not true or false")
+        if not wanted:
+            return []
+        items = [None] if step.foreach is None else render(step.foreach, scope)
+        if not isinstance(items, list):
+            raise TemplateError(f"foreach {step.foreach} is a {type(items).__name__}, not a list")
+        return items
 
     # --- folding ------------------------------------------------------------------------------------------------
 
@@ -343,7 +358,7 @@ class Progress:
         works = self._works[step.name]
         if step.name not in self.outputs and all(work.done for work in works):
             outputs = [work.output for work in works]
-            self.outputs[step.name] = outputs if step.foreach else outputs[0]
+            self.outputs[step.name] = outputs if step.foreach else outputs[0] if outputs else None
             self._position += 1
 
 

@@ -197,6 +197,10 @@ class TestATemplate:
     def test_of_a_list_is_one_whole_and_known_before_the_step(self, foreach):
         assert fault_of(foreach=foreach).startswith(".foreach: ")
 
+    @pytest.mark.parametrize("condition", ["true", "is ${input.ok}", "${response.ok}", "${item}", "${steps.a}"])
+    def test_of_a_condition_is_one_whole_over_what_is_known_before(self, condition):
+        assert fault_of(when=condition, foreach="${input.items}").startswith(".when: ")
+
     @pytest.mark.parametrize("verdict", ["true", "is ${response.ok}", "${nowhere}"])
     def test_of_a_verdict_is_one_whole_over_the_answer(self, verdict):
         assert fault_of(reject_when=verdict).startswith(".reject_when: ")

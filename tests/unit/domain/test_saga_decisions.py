@@ -283,3 +283,30 @@ def test_an_inquiry_that_cannot_be_written_down_parks_the_saga():
     definition = workflow(step("a", inquiry=asking, retry=NEVER))
     dialogue = Dialogue(definition).given(Unknown("timeout")).ends("STUCK", "begun")
     assert "the inquiry cannot be made" in dialogue.saga.parked_reason
+
+
+class TestAConditionalStep:
+    DEFINITION = workflow(
+        step("a"),
+        step("b", when="${input.points > `0`}", running_state="deducting", done_state="deducted"),
+        step("c", action=Request(service="svc", method="POST", path="/c", body={"points": "${steps.b.n}"})),
+    )
+
+    def test_is_done_when_its_condition_holds(self):
+        dialogue = Dialogue(self.DEFINITION, {"points": 3}).ok().expect(B).ok({"n": 3}).expect(C)
+        assert dialogue.tasks()[0].body == {"points": 3}
+
+    def test_is_left_out_when_it_does_not_and_its_output_is_null(self):
+        dialogue = Dialogue(self.DEFINITION, {"points": 0}).ok().expect(C)
+        assert dialogue.tasks()[0].body == {"points": None}
+        assert dialogue.states() == ["begun", "deducting", "deducted"]
+        dialogue.given(Rejected("no")).expect(UNDO_A).ok().ends("COMPENSATED", "undone")
+
+    def test_fails_when_nobody_can_say(self):
+        dialogue = Dialogue(self.DEFINITION, {}).ok().expect(UNDO_A)
+        assert "when ${input.points > `0`} is None, not true or false" in dialogue.saga.failure.reason
+
+    def test_over_a_list_is_left_out_whole(self):
+        definition = workflow(step("a", when="${input.go}", foreach="${input.items}"), step("b"))
+        Dialogue(definition, {"go": False, "items": [1]}).expect(B).ok().ends("COMPLETED", "done")
+        Dialogue(definition, {"go": True, "items": [1]}).expect(A).ok().expect(B)

@@ -35,6 +35,7 @@ WHOLE = SagaDefinition(
             ),
             compensation=Request(service="flights", method="POST", path="/undo", body={"undo_of": "${saga.do_key}"}),
             inquiry=Request(service="flights", method="GET", path="/outcome", query={"key": "${saga.do_key}"}),
+            when="${input.wanted}",
             foreach="${input.lines}",
             concurrency=4,
             reject_when="${response.left < `1`}",
