@@ -16,15 +16,17 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
+from application.bulk import Bulk
 from application.queries import SagaFilter
 from application.saga_orchestrator import SagaOrchestrator, StartRequest
 from domain.calls import Task
 from domain.entities import Saga
 from domain.events import EventType
+from domain.outcomes import Rejected, Reply, Succeeded
 from infrastructure.models import WorkerRow
 from saga_service import bootstrap
 from tests.support.driving import Crash
-from tests.support.order_participants import ORDER, participants
+from tests.support.order_participants import ANSWERS, ORDER, participants
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 30.0
@@ -161,3 +163,36 @@ def listening() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN saga_due' AND state = 'idle'")
         return bool(cursor.fetchone()[0])
+
+
+def test_a_group_of_parked_sagas_is_remedied_by_a_worker(engine, stub):
+    refusing = replace(engine, participants=Refusing())
+    sagas = [refusing.start(order(wait=25)) for _ in range(3)]
+    assert {saga.status for saga in sagas} == {"STUCK"}
+    bulk = bootstrap.platform().bulk
+    [group] = bulk.failures(10)
+    remedy = bulk.begin(
+        Bulk(
+            id=bootstrap.new_id(),
+            group=group.id,
+            verb="retry",
+            reason="the stock is back",
+            actor="anna",
+            per_second=100,
+            created_at=engine.clock.now(),
+        )
+    )
+    with worker(stub[0]):
+        until(lambda: bulk.load(remedy.id).finished_at)
+        assert {ended(engine, saga.id).status for saga in sagas} == {"COMPENSATED"}
+    assert bulk.load(remedy.id).done == 3
+
+
+class Refusing:
+    """The order is refused, and so is the release of its stock."""
+
+    def call_all(self, tasks: Sequence[Task]) -> Iterator[Any]:
+        for task in tasks:
+            refused = task.step == "creation_commande" or task.attempt.action == "undo"
+            word = [word for word in task.path.split("/") if word in ANSWERS][-1]
+            yield task, Reply(Rejected("no") if refused else Succeeded(ANSWERS[word]))
