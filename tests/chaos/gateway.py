@@ -16,6 +16,7 @@ from tests.chaos.database import Database
 from tests.chaos.drivers import Connection, Drivers
 from tests.chaos.faults import Fault
 from tests.chaos.plan import Plan, Script, Tally
+from tests.chaos.wire import let_go
 
 CALLERS_TIMEOUT = 5.0
 """Seconds that the order workflow's calls wait for an answer."""
@@ -135,7 +136,7 @@ class FaultGateway:
             pass  # its driver hung up, or is dead
         finally:
             self._idle.discard(writer)
-            writer.close()
+            await let_go(writer)
 
     async def _reply(self, call: Call, writer: asyncio.StreamWriter) -> bool:
         """Answer one call; whether the connection stays open."""
@@ -187,7 +188,7 @@ class FaultGateway:
                 writer.write("\r\n".join([*lines, "Connection: close", "", ""]).encode() + call.body)
                 return _passed(await reader.read(-1))
             finally:
-                writer.close()
+                await let_go(writer)
         except (OSError, ValueError):  # it was killed: it refuses, or breaks off
             self.tally.touched[Fault.PARTICIPANT_KILLED].add(call.saga_id)
             return _own(502, "An invalid response was received from the upstream server", Via="1.1 kong/3.9.3")

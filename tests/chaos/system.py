@@ -62,7 +62,8 @@ class Loop:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # what was closed is let go in the next turn
+        for _ in range(3):
+            await asyncio.sleep(0)  # what was closed is let go in the next turn
         await self._loop.shutdown_default_executor()
 
 

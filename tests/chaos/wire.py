@@ -66,7 +66,7 @@ class WireProxy:
             hello = await _hello(reader, writer)
             to_server, into_server = await asyncio.open_connection("127.0.0.1", self.ports["postgres"])
         except (OSError, asyncio.IncompleteReadError):
-            writer.close()  # PostgreSQL is away, or whoever asked for it
+            await let_go(writer)  # PostgreSQL is away, or whoever asked for it
             return
         into_server.write(hello)
         session = _Session(Connection.accepted(writer))
@@ -79,9 +79,8 @@ class WireProxy:
         finally:
             for way in ways:
                 way.cancel()
-            into_server.close()
-            writer.close()
             await asyncio.gather(*ways, return_exceptions=True)
+            await asyncio.gather(let_go(into_server), let_go(writer))
 
     async def _ask(self, session: _Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -137,6 +136,16 @@ class WireProxy:
             return
         self.tally.count(session.fault, session.saga_id)
         raise Struck
+
+
+async def let_go(writer: asyncio.StreamWriter) -> None:
+    """Close a connection for certain, also one whose other end is stopped and does not read what is left to be sent."""
+    writer.close()
+    try:
+        await asyncio.wait_for(writer.wait_closed(), 1)
+    except (OSError, TimeoutError):
+        writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 async def _hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
