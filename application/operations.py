@@ -8,7 +8,7 @@ from uuid import UUID
 from application.ports import Seen
 from application.saga_orchestrator import SagaOrchestrator
 from domain.calls import Task
-from domain.definition import Request, Step
+from domain.definition import Publish, Request, Step
 from domain.entities import Saga
 from domain.events import SagaEvent
 from domain.exceptions import LeaseLost, SagaDriven
@@ -26,7 +26,7 @@ class Preview:
     """What an act would do: the saga as it would stand, and the calls that would follow if each succeeded."""
 
     saga: Saga
-    calls: list[Task | tuple[Step, Request]]
+    calls: list[Task | tuple[Step, Request | Publish]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,15 @@ class Work:
         """How often and how soon this action's call is repeated."""
         return self.step.retry if action is Action.DO else self.step.undo_retry
 
+    def service(self, action: Action) -> str:
+        """Whom this action reaches: a service, or a topic."""
+        message = {Action.DO: self.step.publish, Action.UNDO: self.step.undo_publish}.get(action)
+        if message:
+            return message.topic
+        if action is Action.AWAIT:
+            return (self.step.awaits and self.step.awaits.topic) or "signal"
+        return self.request(action).service
+
     def request(self, action: Action) -> Request:
         """The template of the call that this action makes."""
         chosen = {

@@ -10,12 +10,13 @@ from typing import Any
 from zlib import crc32
 
 from domain.calls import Attempt, Task, Work, render_request
-from domain.definition import Request, SagaDefinition, Step
+from domain.definition import Publish, Request, SagaDefinition, Step
 from domain.events import Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import OutcomeUnexpected, TemplateError
 from domain.judgement import judge, judge_inquiry
 from domain.outcomes import CallFacts, Outcome, Rejected, Succeeded, Unavailable, Unknown
 from domain.progress import DEADLINE, OPERATOR, Failure, Origin, Progress
+from domain.templates import render
 
 
 @dataclass(slots=True)
@@ -57,9 +58,12 @@ class Deciding(Progress):
             if self._works[step.name]:
                 if self._overdue(now):
                     self._stop_forward(now)
-                else:
-                    self._schedule_items(step, now)
-                return
+                    return
+                position = self._position
+                self._schedule_items(step, now)
+                if self._position == position:
+                    return
+                continue  # messages went out, and nothing is to be waited for
             self._emit_empty(step, now)
         self._emit(EventType.SAGA_COMPLETED, now, SagaStatus.COMPLETED, self.definition.completed_state)
 
@@ -172,6 +176,29 @@ class Deciding(Progress):
             if retry_at is None:
                 self._park(now, f"{answer.work.step.name} may have been done, and the inquiry was not answered")
 
+    def _record_message(self, answer: Answer, now: datetime) -> None:
+        answer.outcome = judge(answer.work.step, self._scope(answer.work), answer.outcome)
+        if isinstance(answer.outcome, Succeeded):
+            self._emit_answer(
+                EventType.STEP_SUCCEEDED,
+                answer,
+                now,
+                status=SagaStatus.RUNNING,
+                output=answer.outcome.output,
+                state=self._state_after(answer.work),
+            )
+        else:
+            self._emit_failed(answer, now, None, status=SagaStatus.RUNNING)
+
+    def _lapse(self, now: datetime) -> None:
+        """What waits for a message whose time is over has an unknown outcome."""
+        for work in list(self._pending):
+            attempt = work.pending
+            if self.status is SagaStatus.WAITING and attempt and attempt.due_at <= now:
+                lapsed = Answer(work, attempt, Unknown("no message came in time"))
+                self._emit_failed(lapsed, now, None, status=SagaStatus.RUNNING)
+                self._continue(now)
+
     def _retry_at(self, answer: Answer, now: datetime, until: datetime | None) -> datetime | None:
         """When to try again; None when the refusal is certain, the budget is used up, or `until` would be reached."""
         action, number = answer.attempt.action, answer.attempt.number
@@ -226,28 +253,77 @@ class Deciding(Progress):
             **self._request(work, attempt.action),
         )
 
-    def _later(self) -> Iterator[tuple[Step, Request]]:
+    def _later(self) -> Iterator[tuple[Step, Request | Publish]]:
         """The calls after those that wait for an answer, if that is the one hoped for."""
         if self.failure:
             for work in self._all_work_reversed():
-                if work.owes_undo and work.step.compensation:
-                    yield work.step, work.step.compensation
+                undo = work.step.compensation or work.step.undo_publish
+                if work.owes_undo and undo:
+                    yield work.step, undo
             return
         for step in self.definition.steps[self._position :]:
             works = self._works.get(step.name)
+            call = step.action or step.publish
             for _ in [work for work in works if not work.done and not work.pending] if works else [None]:
-                yield step, step.action
+                if call:
+                    yield step, call
 
     # --- events -------------------------------------------------------------------------------------------------
 
     def _schedule(self, work: Work, action: Action, now: datetime) -> None:
         """Make the first attempt of a call due; a call that cannot be written down fails without going out."""
+        message = {Action.DO: work.step.publish, Action.UNDO: work.step.undo_publish}.get(action)
+        if message or (action is Action.DO and work.step.awaits):
+            self._send(work, action, message, now)
+            return
         try:
             self._request(work, action)
         except TemplateError as error:
             self._fail_unsent(work, action, now, str(error))
             return
         self._emit_scheduled(work, Attempt(action=action, number=1, due_at=now), now)
+
+    def _send(self, work: Work, action: Action, message: Publish | None, now: datetime) -> None:
+        """A message is sent by the checkpoint that stores this: there is no moment between the two."""
+        step = work.step
+        if message:
+            try:
+                body = render(dict(message.body), self._scope(work))
+            except TemplateError as error:
+                self._fail_unsent(work, action, now, str(error))
+                return
+            self._emit_message(work, action, {"topic": message.topic, "body": body}, now)
+        if action is Action.UNDO:
+            self._emit(EventType.UNDO_SUCCEEDED, now, step=step.name, item=work.item, action=action, outcome="sent")
+        elif step.awaits:
+            until = now + timedelta(seconds=step.awaits.timeout)
+            if not self._past_pivot(now):
+                until = min(until, self.deadline_at)
+            self._emit_scheduled(work, Attempt(action=Action.AWAIT, number=1, due_at=until), now)
+        else:
+            state = self._state_after(work)
+            self._emit(
+                EventType.STEP_SUCCEEDED,
+                now,
+                state=state,
+                step=step.name,
+                item=work.item,
+                action=action,
+                outcome="sent",
+            )
+            self._continue(now)
+
+    def _emit_message(self, work: Work, action: Action, message: dict[str, Any], now: datetime) -> None:
+        self._emit(
+            EventType.MESSAGE_PUBLISHED,
+            now,
+            state=work.step.running_state if action is Action.DO else None,
+            step=work.step.name,
+            item=work.item,
+            action=action,
+            service=message["topic"],
+            output=message,
+        )
 
     def _request(self, work: Work, action: Action) -> dict[str, Any]:
         if work.rendered is None:
@@ -265,7 +341,8 @@ class Deciding(Progress):
         self._emit(
             EventType.ATTEMPT_SCHEDULED,
             now,
-            state=work.step.running_state if attempt.action is Action.DO else None,
+            SagaStatus.WAITING if attempt.action is Action.AWAIT else None,
+            work.step.running_state if attempt.action in {Action.DO, Action.AWAIT} else None,
             step=work.step.name,
             item=work.item,
             action=attempt.action,
@@ -283,12 +360,15 @@ class Deciding(Progress):
             attempt=attempt.number,
             due_at=until,
             reason=reason,
-            service=work.request(attempt.action).service,
+            service=work.service(attempt.action),
         )
 
-    def _emit_failed(self, answer: Answer, now: datetime, retry_at: datetime | None) -> None:
+    def _emit_failed(
+        self, answer: Answer, now: datetime, retry_at: datetime | None, status: SagaStatus | None = None
+    ) -> None:
         assert not isinstance(answer.outcome, Succeeded)
-        self._emit_answer(EventType.ATTEMPT_FAILED, answer, now, reason=answer.outcome.reason, due_at=retry_at)
+        reason = answer.outcome.reason
+        self._emit_answer(EventType.ATTEMPT_FAILED, answer, now, status=status, reason=reason, due_at=retry_at)
         if retry_at is not None:
             again = Attempt(action=answer.attempt.action, number=answer.attempt.number + 1, due_at=retry_at)
             self._emit_scheduled(answer.work, again, now)
@@ -302,7 +382,7 @@ class Deciding(Progress):
             item=answer.work.item,
             action=answer.attempt.action,
             attempt=answer.attempt.number,
-            service=answer.work.request(answer.attempt.action).service,
+            service=answer.work.service(answer.attempt.action),
             http_method=facts.method if facts else None,
             http_status=facts.status if facts else None,
             duration=facts.duration if facts else None,

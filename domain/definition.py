@@ -52,13 +52,40 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """One message to a topic, at least once and in the saga's order. `body` is a template of a JSON object."""
+
+    topic: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Await:
+    """A message to wait for, without a driver: its `type` is one of these and its `saga_id` this saga's.
+
+    It is the step's `response`. None in time (`timeout`, seconds) is an unknown outcome. Without a topic it comes by
+    the API's signals only.
+    """
+
+    types: tuple[str, ...]
+    topic: str | None = None
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step: the call that does it, and what makes it safe to have begun."""
+    """One step: the call or the message that does it, and what makes it safe to have begun."""
 
     name: str
-    action: Request
+    action: Request | None = None
+    publish: Publish | None = None
+    """Does the step by a message instead of a call."""
+    awaits: Await | None = None
+    """The answer to the message; alone, something to wait for."""
     compensation: Request | None = None
     """Undoes the step, from its input and `${saga.do_key}` alone, since the answer may never have arrived."""
+    undo_publish: Publish | None = None
+    """Undoes the step by a message instead of a call."""
     inquiry: Request | None = None
     """Asks whether an unknown do happened. With it, `compensation` may use the step's own output."""
     safe: bool = False
@@ -87,7 +114,17 @@ class Step:
     @property
     def undoable(self) -> bool:
         """Whether having begun it may leave something to undo."""
-        return self.compensation is not None
+        return self.compensation is not None or self.undo_publish is not None
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """The calls that it may make."""
+        return tuple(request for request in (self.action, self.compensation, self.inquiry) if request)
+
+    @property
+    def messages(self) -> tuple[Publish, ...]:
+        """The messages that it may send."""
+        return tuple(message for message in (self.publish, self.undo_publish) if message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,16 +184,18 @@ class SagaDefinition:
         if step.foreach is not None:
             return frozenset()
         later = self.steps[self.steps.index(step) + 1 :]
-        requests = [step.compensation, *(each for s in later for each in (s.action, s.compensation, s.inquiry))]
-        texts = list(_texts([(request.path, request.query, request.body) for request in requests if request]))
-        texts += [text for s in later for text in _texts((s.foreach, s.reject_when, s.output))]
+        undo = [step.compensation] if step.compensation else []
+        requests = [*undo, *(request for s in later for request in s.requests)]
+        messages = [*([step.undo_publish] if step.undo_publish else []), *(m for s in later for m in s.messages)]
+        texts = list(_texts([(request.path, request.query, request.body) for request in requests]))
+        texts += list(_texts([message.body for message in messages]))
+        texts += [text for s in later for text in _texts((s.when, s.foreach, s.reject_when, s.output))]
         reads = (path for text in texts for part in parse(text) if isinstance(part, Expression) for path in part.reads)
         return frozenset(path[2:] for path in reads if path[:2] == ("steps", step.name))
 
     def longest_call(self) -> float:
         """Seconds that the most patient of its calls waits."""
-        calls = [(step.action, step.compensation, step.inquiry) for step in self.steps]
-        return max(request.timeout for requests in calls for request in requests if request)
+        return max((request.timeout for step in self.steps for request in step.requests), default=0.0)
 
     def states_by_status(self) -> dict[SagaStatus, frozenset[str]]:
         """Which business states can stand beside which status; any other pair is impossible."""

@@ -1,7 +1,7 @@
 """What makes a definition wrong: every fault with its path and what to do, found before anything runs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,13 @@ from domain.exceptions import TemplateError
 from domain.templates import Expression, is_whole, parse
 
 if TYPE_CHECKING:
-    from domain.definition import Request, RetryPolicy, SagaDefinition, Step
+    from domain.definition import Await, Publish, Request, RetryPolicy, SagaDefinition, Step
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 WORKFLOW_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 SERVICE_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+TOPIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,200}")
 STATE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 PATH_TEXT = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;:=@%-]*")
 LONGEST = 366 * 86_400
@@ -111,6 +112,7 @@ def _progress_faults(word: str, failures: set[str], path: list[str]) -> Iterator
 def _step_faults(step: "Step", earlier: set[str]) -> Iterator[str]:
     if not STEP_NAME.fullmatch(step.name):
         yield f".name: {step.name!r} must be letters, digits and _, beginning with a letter"
+    yield from _kind_faults(step)
     yield from _consequence_faults(step)
     if step.concurrency < 1:
         yield ".concurrency: must be 1 or more"
@@ -121,12 +123,30 @@ def _step_faults(step: "Step", earlier: set[str]) -> Iterator[str]:
     yield from _template_faults(step, earlier)
 
 
+def _kind_faults(step: "Step") -> Iterator[str]:
+    """What does the step: a call, or a message and perhaps its answer, or only something to wait for."""
+    if step.action and (step.publish or step.awaits):
+        yield ": is either a call (action) or a message (publish, awaits); drop one"
+    if not (step.action or step.publish or step.awaits):
+        yield ": does nothing; give it an action, a publish or an awaits"
+    if step.compensation and step.undo_publish:
+        yield ": is undone either by a call or by a message; drop compensation or undo_publish"
+    if step.publish and not step.awaits and step.inquiry:
+        yield ": a message that nobody answers is never unknown; drop inquiry"
+    if step.awaits and step.foreach:
+        yield ": a step over a list cannot wait for messages; drop foreach or awaits"
+
+
 def _consequence_faults(step: "Step") -> Iterator[str]:
-    if not (step.safe or step.pivot or step.compensation):
+    if step.awaits and not step.publish and not step.action:
+        if step.undoable or step.pivot:
+            yield ": waiting leaves nothing to undo; drop compensation and pivot"
+        return
+    if not (step.safe or step.pivot or step.undoable):
         yield ": has no undo; give it a compensation, or declare it safe or pivot"
-    if step.safe and (step.compensation or step.pivot):
+    if step.safe and (step.undoable or step.pivot):
         yield ": a safe step has nothing to undo and is no point of no return; drop safe, or compensation and pivot"
-    if step.pivot and step.compensation:
+    if step.pivot and step.undoable:
         yield ": a pivot is never undone; drop pivot or compensation"
     if step.safe and step.inquiry:
         yield ": nobody needs to inquire after a safe step; drop inquiry"
@@ -150,27 +170,36 @@ def _time_faults(seconds: float, where: str) -> Iterator[str]:
 
 def _template_faults(step: "Step", earlier: set[str]) -> Iterator[str]:
     before = frozenset({"input", "saga", *(f"steps.{name}" for name in earlier)})
-    if step.foreach is not None:
-        if not _whole(step.foreach):
-            yield ".foreach: must be one whole ${...} that gives a list"
-        yield from _value_faults(step.foreach, ".foreach", _Scope(before))
-    if step.when is not None:
-        if not _whole(step.when):
-            yield ".when: must be one whole ${...} that gives true or false"
-        yield from _value_faults(step.when, ".when", _Scope(before))
     known = before | ({"item"} if step.foreach is not None else set())
-    yield from _request_faults(step.action, ".action", _Scope(known))
-    if step.inquiry:
-        yield from _request_faults(step.inquiry, ".inquiry", _Scope(known))
-    if step.compensation:
-        # Undo of an unknown outcome has no answer to read from, unless an inquiry can supply it.
-        undo_known = known | ({f"steps.{step.name}"} if step.inquiry else set())
-        yield from _request_faults(step.compensation, ".compensation", _Scope(undo_known, own_step=step.name))
+    yield from _choice_faults(step, _Scope(before))
+    # Undo of an unknown outcome has no answer to read from, unless an inquiry can supply it.
+    undoing = _Scope(known | ({f"steps.{step.name}"} if step.inquiry else set()), own_step=step.name)
+    scopes = {"action": _Scope(known), "inquiry": _Scope(known), "compensation": undoing}
+    for name, scope in scopes.items():
+        if request := getattr(step, name):
+            yield from _request_faults(request, f".{name}", scope)
+    for name, scope in {"publish": _Scope(known), "undo_publish": undoing}.items():
+        if message := getattr(step, name):
+            yield from _publish_faults(message, f".{name}", scope)
+    if step.awaits:
+        yield from _await_faults(step.awaits)
     answered = _Scope(known | {"response"})
     for name in ("reject_when", "reject_reason", "output"):
         yield from _value_faults(getattr(step, name), f".{name}", answered)
     if step.reject_when is not None and not _whole(step.reject_when):
         yield ".reject_when: must be one whole ${...} that gives true or false"
+
+
+def _choice_faults(step: "Step", scope: "_Scope") -> Iterator[str]:
+    """What is known before the step: whether it is done, and for what."""
+    if step.foreach is not None:
+        if not _whole(step.foreach):
+            yield ".foreach: must be one whole ${...} that gives a list"
+        yield from _value_faults(step.foreach, ".foreach", scope)
+    if step.when is not None:
+        if not _whole(step.when):
+            yield ".when: must be one whole ${...} that gives true or false"
+        yield from _value_faults(step.when, ".when", scope)
 
 
 def _whole(template: object) -> bool:
@@ -179,6 +208,22 @@ def _whole(template: object) -> bool:
         return is_whole(template)
     except TemplateError:
         return True
+
+
+def _publish_faults(message: "Publish", where: str, scope: "_Scope") -> Iterator[str]:
+    if not TOPIC_NAME.fullmatch(message.topic):
+        yield f"{where}.topic: {message.topic!r} must be letters, digits and ._-/:"
+    if not isinstance(message.body, Mapping):
+        yield f"{where}.body: must be an object"
+    yield from _value_faults(message.body, f"{where}.body", scope)
+
+
+def _await_faults(awaits: "Await") -> Iterator[str]:
+    if awaits.topic is not None and not TOPIC_NAME.fullmatch(awaits.topic):
+        yield f".awaits.topic: {awaits.topic!r} must be letters, digits and ._-/:"
+    if not awaits.types or not all(STEP_NAME.fullmatch(kind) for kind in awaits.types):
+        yield ".awaits.types: must be one or more names: letters, digits and _, beginning with a letter"
+    yield from _time_faults(awaits.timeout, ".awaits.timeout")
 
 
 def _request_faults(request: "Request", where: str, scope: "_Scope") -> Iterator[str]:

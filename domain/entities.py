@@ -4,14 +4,15 @@ A saga is the fold of its events (progress.py); decisions.py says which come nex
 Drivers run the loop: `next_tasks(now)`, call, `record(outcome, now)`, store the events.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from domain.calls import Task
 from domain.decisions import Answer
-from domain.definition import Request, SagaDefinition, Step
-from domain.events import Action, EventType, SagaEvent, SagaStatus
+from domain.definition import Publish, Request, SagaDefinition, Step
+from domain.events import FORWARD, Action, EventType, SagaEvent, SagaStatus
+from domain.exceptions import NotAllowed
 from domain.operations import Operated
 from domain.outcomes import CallFacts, Outcome, Postponed, Succeeded, Unavailable, Unknown
 from domain.progress import Origin
@@ -45,14 +46,15 @@ class Saga(Operated):
         """The calls that are due, complete. The same until they are answered: after a crash they go out again."""
         if self.resting:
             return []
-        return [self._task(work, work.pending) for work in self._pending if work.pending and work.pending.due_at <= now]
+        due = ((work, work.pending) for work in self._pending if work.pending and work.pending.due_at <= now)
+        return [self._task(work, attempt) for work, attempt in due if attempt.action is not Action.AWAIT]
 
-    def planned(self, now: datetime) -> list[Task | tuple[Step, Request]]:
+    def planned(self, now: datetime) -> list[Task | tuple[Step, Request | Publish]]:
         """What would go out from here on if every call succeeded, in order; this saga is used up by asking.
 
         A call that depends on an answer that nobody has yet is its step and its request, with the templates in it.
         """
-        calls: list[Task | tuple[Step, Request]] = []
+        calls: list[Task | tuple[Step, Request | Publish]] = []
         undoing = True
         while undoing and not self.resting:
             tasks = self.next_tasks(datetime.max.replace(tzinfo=now.tzinfo))
@@ -93,6 +95,23 @@ class Saga(Operated):
             self._park(now, f"{MOST_TAKEOVERS} drivers in a row vanished without an answer; their logs say why")
         return self._take()
 
+    def signal(self, message: Mapping[str, Any], now: datetime, topic: str | None = None) -> list[SagaEvent]:
+        """Take a message in. None is what it does when the saga does not wait for it: it is late, or a duplicate.
+
+        Raises NotAllowed while the saga is paused: deliver it again later.
+        """
+        work = next((w for w in self._pending if w.pending and w.pending.action is Action.AWAIT), None)
+        awaits = work.step.awaits if work else None
+        if not work or not work.pending or not awaits or message.get("type") not in awaits.types:
+            return []
+        if topic is not None and topic != awaits.topic:
+            return []
+        if self.status is SagaStatus.PAUSED:
+            raise NotAllowed("The saga is paused. Deliver the message again when it is resumed.")
+        self._record_message(Answer(work, work.pending, Succeeded(dict(message))), now)
+        self._continue(now)
+        return self._take()
+
     def postpone(self, postponed: Postponed, now: datetime, of: Task) -> list[SagaEvent]:
         """Put a due call off that was not made.
 
@@ -110,14 +129,18 @@ class Saga(Operated):
         return self._take()
 
     def expire(self, now: datetime) -> list[SagaEvent]:
-        """Turn back if the deadline has passed. A call that may have gone out is taken as perhaps done."""
-        if not self._overdue(now) or self.status is not SagaStatus.RUNNING or self.failure:
-            return []
+        """Turn back if the deadline has passed, or no message came in its time.
+
+        A call that may have gone out, and a message that was not answered, is taken as perhaps done.
+        """
+        self._lapse(now)
+        if not self._overdue(now) or self.status not in FORWARD or self.failure:
+            return self._take()
         for work in list(self._pending):
             assert work.pending is not None
-            sent = work.pending.due_at <= now
+            sent = work.pending.due_at <= now or work.pending.action is Action.AWAIT
             outcome = Unknown("the deadline passed before an answer") if sent else Unavailable("the deadline passed")
-            self._emit_failed(Answer(work, work.pending, outcome), now, None)
+            self._emit_failed(Answer(work, work.pending, outcome), now, None, status=SagaStatus.RUNNING)
         self._emit_deadline(now)
         self._continue(now)
         return self._take()

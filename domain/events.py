@@ -15,7 +15,7 @@ class SagaStatus(StrEnum):
     RUNNING = (
         "RUNNING"  # going forward: moved on by its driver's outcomes, or by the next driver when the lease expires
     )
-    WAITING = "WAITING"  # for a message, a signal or a timer; holds no driver
+    WAITING = "WAITING"  # going forward, for a message or a signal; holds no driver
     COMPENSATING = "COMPENSATING"  # undoing what was done, last first
     COMPLETED = "COMPLETED"  # every step done
     COMPENSATED = "COMPENSATED"  # everything that was done is undone
@@ -26,6 +26,7 @@ class SagaStatus(StrEnum):
 
 FINISHED = frozenset({SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.FAILED})
 LIVE = frozenset(SagaStatus) - FINISHED
+FORWARD = frozenset({SagaStatus.RUNNING, SagaStatus.WAITING})
 HELD = frozenset({SagaStatus.STUCK, SagaStatus.PAUSED})
 """Live, and moved on by a person only."""
 
@@ -49,6 +50,7 @@ class EventType(StrEnum):
 
     SAGA_STARTED = "saga_started"
     ATTEMPT_SCHEDULED = "attempt_scheduled"  # stored before the call: from `due_at` on it may have gone out
+    MESSAGE_PUBLISHED = "message_published"  # with the checkpoint that says so; `output` has its topic and its body
     ATTEMPT_POSTPONED = "attempt_postponed"  # it was due and did not go out; the same attempt is due at `due_at`
     ATTEMPT_FAILED = "attempt_failed"  # `due_at` says when it is tried again; null means never
     STEP_SUCCEEDED = "step_succeeded"  # one item of it, for a foreach step
@@ -77,6 +79,7 @@ class Action(StrEnum):
     DO = "do"
     UNDO = "undo"
     INQUIRE = "inquire"
+    AWAIT = "await"  # a message; no call, and no key of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

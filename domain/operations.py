@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from domain.calls import Work
 from domain.decisions import Deciding
-from domain.events import FINISHED, HELD, Action, EventType, SagaEvent, SagaStatus
+from domain.events import FINISHED, FORWARD, HELD, Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import NotAllowed
 
 MOVING = frozenset({SagaStatus.RUNNING, SagaStatus.COMPENSATING})
@@ -30,7 +30,7 @@ class Operated(Deciding):
 
     def retry(self, by: By, now: datetime) -> list[SagaEvent]:
         """Try again now: what waits is due at once, and what was given up has a full budget again."""
-        if self.status in FINISHED or self.status is SagaStatus.PAUSED:
+        if self.status in FINISHED | {SagaStatus.PAUSED, SagaStatus.WAITING}:
             raise NotAllowed(f"A {self.status} saga has nothing to retry.{self._hint()}")
         if self.status in MOVING and all(work.pending and work.pending.due_at <= now for work in self._pending):
             return []
@@ -61,7 +61,7 @@ class Operated(Deciding):
     def compensate(self, by: By, now: datetime) -> list[SagaEvent]:
         """Turn back and undo what was done, in reverse order; also a completed saga, unless it passed a pivot."""
         turned_back = {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED, SagaStatus.FAILED}
-        if self.status in turned_back or (self.status is SagaStatus.RUNNING and self.failure):
+        if self.status in turned_back or (self.status in FORWARD and self.failure):
             return []
         if self._direction() is SagaStatus.COMPENSATING:
             raise NotAllowed(f"The saga is undoing already.{self._hint()}")
@@ -195,6 +195,7 @@ class Operated(Deciding):
     def _hint(self) -> str:
         hints = {
             SagaStatus.PAUSED: " Resume it first.",
+            SagaStatus.WAITING: " It waits for a message: send it, skip the step, or compensate.",
             SagaStatus.STUCK: " Retry it, skip the step, or resolve it.",
             SagaStatus.COMPLETED: " It can be compensated.",
         }

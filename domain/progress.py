@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from domain.calls import Attempt, Work, idempotency_key
 from domain.definition import SagaDefinition, Step
 from domain.events import FINISHED, HELD, NEXT, Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import TemplateError
-from domain.outcomes import Unknown
+from domain.outcomes import Rejected, Unknown
 from domain.templates import Scope, render
 
 DEADLINE, OPERATOR = "deadline", "operator"
@@ -106,6 +106,11 @@ class Progress:
         return self.finished or self.status in HELD
 
     @property
+    def driverless(self) -> bool:
+        """Whether nobody drives it: it rests, or waits for a message."""
+        return self.resting or self.status is SagaStatus.WAITING
+
+    @property
     def must_be_durable(self) -> bool:
         """Whether what follows cannot be taken back: a call with an effect goes out, or the outcome is told."""
         return self.resting or any(not work.step.safe for work in self._pending)
@@ -123,9 +128,9 @@ class Progress:
                 step=work.step.name,
                 item=work.item,
                 action=work.pending.action,
-                service=work.request(work.pending.action).service,
+                service=work.service(work.pending.action),
                 attempt=work.pending.number,
-                budget=self._retries(work, work.pending.action) + 1,
+                budget=1 if work.pending.action is Action.AWAIT else self._retries(work, work.pending.action) + 1,
                 due_at=work.pending.due_at,
             )
             for work in self._pending
@@ -237,10 +242,16 @@ class Progress:
         assert work.pending and event.due_at
         work.pending = replace(work.pending, due_at=event.due_at)
 
+    def _on_published(self, event: SagaEvent) -> None:
+        if event.action is Action.DO:
+            self._work(event).maybe_done = True
+
     def _on_failed(self, event: SagaEvent) -> None:
         work = self._settle(event)
         if event.action is Action.DO and event.outcome == Unknown.kind:
             work.maybe_done = True
+        if event.action is Action.AWAIT and event.outcome == Rejected.kind:
+            work.maybe_done = False
         if event.due_at is not None:
             return
         if event.action is Action.UNDO:
@@ -321,6 +332,10 @@ class Progress:
             self.failure = Failure(step=event.step, outcome=OPERATOR, reason=event.reason or OPERATOR)
 
     def _on_resumed(self, event: SagaEvent) -> None:
+        for work in self._pending:
+            if work.pending and work.step.awaits and work.pending.action is Action.AWAIT:
+                until = event.at + timedelta(seconds=work.step.awaits.timeout)
+                work.pending = replace(work.pending, due_at=until)
         self.deadline_at = event.due_at or self.deadline_at
 
     def _on_resolved(self, event: SagaEvent) -> None:
@@ -364,6 +379,7 @@ class Progress:
 
 _FOLDS = {
     EventType.ATTEMPT_SCHEDULED: Progress._on_scheduled,  # noqa: SLF001 - the table belongs to the class above
+    EventType.MESSAGE_PUBLISHED: Progress._on_published,  # noqa: SLF001
     EventType.ATTEMPT_POSTPONED: Progress._on_postponed,  # noqa: SLF001
     EventType.ATTEMPT_FAILED: Progress._on_failed,  # noqa: SLF001
     EventType.STEP_SUCCEEDED: Progress._on_succeeded,  # noqa: SLF001

@@ -78,6 +78,16 @@ class Dialogue:
     def ok(self, output: Any = None, at: int = 0) -> Self:
         return self.given(Succeeded(output), at)
 
+    def hears(self, kind: str, **body: Any) -> Self:
+        """A message of this type arrives."""
+        self.events += self.saga.signal({"type": kind, **body}, self.now)
+        return self
+
+    def published(self) -> list[tuple[str, dict[str, Any]]]:
+        """Every message sent so far, as topic and body."""
+        sent = self.of_type(EventType.MESSAGE_PUBLISHED)
+        return [(event.output["topic"], event.output["body"]) for event in sent]
+
     def later(self, seconds: float) -> Self:
         self.now += timedelta(seconds=seconds)
         return self

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.calls import Task
-from domain.definition import Request, RetryPolicy, SagaDefinition, Step
+from domain.definition import Await, Publish, Request, RetryPolicy, SagaDefinition, Step
 from domain.entities import Saga
 from domain.events import NEXT, Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import NotAllowed
@@ -47,6 +47,12 @@ class Participants:
         )
         return Unknown("the answer was lost") if fate == "lost" else outcome
 
+    def answer_message(self, key: str) -> Outcome:
+        return self._do(key)
+
+    def cancel(self, key: str) -> None:
+        self._undo(key)
+
     def _do(self, key: str) -> Outcome:
         self.requested.add(key)
         if key in self.barred:
@@ -69,11 +75,21 @@ class Participants:
         return Succeeded({"outcome": "not_done"})
 
 
+MESSAGES: dict[str, Any] = {
+    "publish": Publish(topic="commands", body={"key": "${saga.do_key}"}),
+    "awaits": Await(topic="answers", types=("yes", "no"), timeout=5),
+    "undo_publish": Publish(topic="commands", body={"undo_of": "${saga.do_key}"}),
+    "reject_when": "${response.type == 'no'}",
+}
+
+
 @st.composite
 def steps(draw: st.DrawFn, name: str) -> Step:
-    kind = draw(st.sampled_from(["safe", "undoable", "undoable", "pivot", "inquired"]))
+    kind = draw(st.sampled_from(["safe", "undoable", "undoable", "pivot", "inquired", "message"]))
     options: dict[str, Any] = {"retry": RETRY, "undo_retry": RETRY}
-    if draw(st.booleans()):
+    if kind == "message":
+        options |= {"action": None, "compensation": None, **MESSAGES}
+    elif draw(st.booleans()):
         options |= {"foreach": "${input.items}", "concurrency": draw(st.integers(1, 3))}
     if draw(st.integers(0, 4)) == 0:
         options["when"] = "${input.go}"
@@ -108,9 +124,11 @@ class Run:
     def __init__(self, definition: SagaDefinition, items: int, moves: list[tuple[str, int, str]]) -> None:
         self.participants = Participants()
         self.now, self.calls = START, 0
+        self.mailbox: list[str] = []
         self.saga, self.stored = Saga.start(
             definition, origin({"items": list(range(items)), "go": items > 1}, deadline=20)
         )
+        self.deliver(self.stored)
         for fate, which, mishap in moves:
             self.step(fate, which, mishap)
         while not self.saga.resting:
@@ -126,6 +144,9 @@ class Run:
         if mishap == "wait":
             self.now += timedelta(seconds=7)
         self.store(self.saga.expire(self.now))
+        if self.saga.status is SagaStatus.WAITING:
+            self.message(fate, mishap)
+            return
         tasks = self.due()
         if not tasks:
             return
@@ -138,6 +159,27 @@ class Run:
             self.replace_driver()
             return
         self.store(self.saga.record(outcome, self.now, of=task))
+
+    def message(self, fate: str, mishap: str) -> None:
+        """What becomes of the message that the saga waits to be answered; whoever answers keeps the duties too."""
+        if mishap in {"crash", "die"}:
+            self.saga = self.replayed()
+        key = self.mailbox[-1]
+        if fate == "done":
+            outcome = self.participants.answer_message(key)
+            self.store(
+                self.saga.signal({"type": "yes" if isinstance(outcome, Succeeded) else "no", "id": key}, self.now)
+            )
+        elif fate == "refused":
+            self.store(self.saga.signal({"type": "no"}, self.now))
+        else:  # lost: the answer; late: the message, which comes after the cancellation; busy: the message
+            if fate == "lost":
+                self.participants.answer_message(key)
+            self.now += timedelta(seconds=5)
+            self.store(self.saga.expire(self.now))
+            if fate == "late":
+                self.participants.answer_message(key)
+            assert self.saga.signal({"type": "yes", "id": key}, self.now) == []
 
     def act(self, which: int, verb: str) -> None:
         """A person does something, which may be refused, to the saga as it is stored; its driver may have vanished."""
@@ -169,8 +211,17 @@ class Run:
 
     def store(self, events: list[SagaEvent]) -> None:
         self.stored += events
+        self.deliver(events)
         restored = self.replayed()
         assert vars_of(restored) == vars_of(self.saga)
+
+    def deliver(self, events: list[SagaEvent]) -> None:
+        """Messages are sent by the checkpoint that stores them; a cancellation is done at once, a command in time."""
+        for event in events:
+            if event.type is EventType.MESSAGE_PUBLISHED and event.action is Action.DO:
+                self.mailbox.append(event.output["body"]["key"])
+            elif event.type is EventType.MESSAGE_PUBLISHED:
+                self.participants.cancel(event.output["body"]["undo_of"])
 
     def replace_driver(self) -> None:
         self.saga = self.replayed()

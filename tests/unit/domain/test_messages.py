@@ -1,0 +1,171 @@
+"""Steps done by messages, and sagas that wait for them without a driver: partner creation, and what it is made of."""
+
+from datetime import timedelta
+
+import pytest
+
+from domain.definition import Await, Publish
+from domain.exceptions import DefinitionInvalid, NotAllowed
+from domain.outcomes import Rejected, Unknown
+from domain.workflows.partner_creation import ANSWERS, COMMANDS, PARTNER_CREATION
+from tests.support.dialogue import SAGA_ID, START, Dialogue, step, workflow
+
+PARTNER = {"nombre": "Example", "email": "p@example.com", "telefono": "+1234567890", "direccion": "123 Main Street"}
+CREATE = "POST integraciones /api/v1/saga/partners"
+ASK = f"GET integraciones /api/v1/saga/partners/saga-status/{SAGA_ID}"
+DELETE = "DELETE integraciones /api/v1/partners/partner-1"
+KEY = f"{SAGA_ID}:create_alliance:do"
+CANCEL = (COMMANDS, {"type": "CancelAlliance", "saga_id": str(SAGA_ID), "undo_of": KEY})
+
+
+def partner() -> Dialogue:
+    return Dialogue(PARTNER_CREATION, PARTNER, deadline=120.0, max_retries=0)
+
+
+def waiting() -> Dialogue:
+    """The partner is created, and the alliance asked for."""
+    dialogue = partner().expect(CREATE).ok({"partner_id": "partner-1"})
+    assert (dialogue.saga.status, dialogue.saga.state) == ("WAITING", "alliance_creation_in_progress")
+    return dialogue
+
+
+class TestPartnerCreation:
+    def test_succeeds_by_a_call_and_a_message(self):
+        dialogue = waiting()
+        assert dialogue.published() == [
+            (
+                COMMANDS,
+                {
+                    "type": "CreateAlliance",
+                    "saga_id": str(SAGA_ID),
+                    "partner_id": "partner-1",
+                    "correlation_id": "correlation",
+                    "key": KEY,
+                },
+            )
+        ]
+        dialogue.hears("alliance_created", alliance_id="alliance-1").ends("COMPLETED", "completed")
+        assert dialogue.saga.outputs["create_alliance"] == {"alliance_id": "alliance-1"}
+        assert dialogue.states() == [
+            "started",
+            "partner_creation_in_progress",
+            "partner_created",
+            "alliance_creation_in_progress",
+            "alliance_created",
+            "completed",
+        ]
+
+    def test_is_undone_when_the_alliance_is_refused(self):
+        dialogue = waiting().hears("alliance_failed", reason="not solvent").expect(DELETE).ok()
+        dialogue.ends("COMPENSATED", "compensated")
+        assert dialogue.saga.failure.reason == "not solvent"
+        assert len(dialogue.published()) == 1, "what was certainly not done is not undone"
+
+    def test_is_undone_with_its_alliance_when_nobody_answers(self):
+        dialogue = waiting().later(30).expire()
+        assert dialogue.published()[-1] == CANCEL
+        dialogue.expect(DELETE).ok().ends("COMPENSATED", "compensated")
+
+    def test_fails_when_the_partner_is_refused(self):
+        partner().expect(CREATE).given(Rejected("exists")).ends("FAILED", "failed")
+
+    def test_asks_what_became_of_a_partner_whose_answer_was_lost(self):
+        partner().given(Unknown("?")).expect(ASK).ok({"outcome": "not_done"}).ends("FAILED", "failed")
+        dialogue = partner().given(Unknown("?")).expect(ASK).ok({"outcome": "done", "partner_id": "partner-1"})
+        dialogue.hears("alliance_created", alliance_id="a").ends("COMPLETED", "completed")
+
+
+class TestAMessage:
+    def test_that_nobody_waits_for_changes_nothing(self):
+        dialogue = waiting()
+        for kind in ("alliance_renamed", "CreateAlliance", ""):
+            assert dialogue.saga.signal({"type": kind}, START) == []
+        assert dialogue.saga.signal({}, START) == []
+        assert dialogue.saga.signal({"type": "alliance_created", "alliance_id": "x"}, START, topic="another") == []
+        assert dialogue.saga.status == "WAITING"
+
+    def test_that_comes_twice_or_late_changes_nothing(self):
+        dialogue = waiting().hears("alliance_created", alliance_id="a")
+        seq = dialogue.saga.seq
+        assert dialogue.hears("alliance_created", alliance_id="b").hears("alliance_failed").saga.seq == seq
+        late = waiting().later(30).expire()
+        seq = late.saga.seq
+        assert late.hears("alliance_created", alliance_id="a").saga.seq == seq
+
+    def test_that_lacks_what_is_needed_leaves_the_outcome_unknown(self):
+        dialogue = waiting().hears("alliance_created")
+        assert dialogue.saga.failure.reason == "unreadable answer: it has no alliance_id"
+        assert dialogue.published()[-1] == CANCEL
+
+    def test_comes_on_its_topic_or_by_the_api(self):
+        for topic in (None, ANSWERS):
+            dialogue = waiting()
+            assert dialogue.saga.signal({"type": "alliance_created", "alliance_id": "a"}, START, topic=topic)
+
+    def test_waits_while_the_saga_is_paused(self):
+        dialogue = waiting().act("pause")
+        with pytest.raises(NotAllowed, match="Deliver the message again"):
+            dialogue.hears("alliance_created", alliance_id="a")
+        dialogue.later(3600).act("resume").expire()
+        assert dialogue.saga.status == "WAITING"
+        dialogue.hears("alliance_created", alliance_id="a").ends("COMPLETED", "completed")
+
+
+class TestAWaitingSaga:
+    def test_has_no_calls_and_wakes_when_its_time_is_over(self):
+        dialogue = waiting()
+        assert dialogue.saga.driverless
+        assert dialogue.saga.next_tasks(START + timedelta(days=1)) == []
+        assert dialogue.saga.wake_at() == START + timedelta(seconds=30)
+
+    def test_waits_no_longer_than_its_deadline(self):
+        dialogue = Dialogue(PARTNER_CREATION, PARTNER, deadline=10.0).ok({"partner_id": "partner-1"})
+        assert dialogue.saga.wake_at() == START + timedelta(seconds=10)
+        dialogue.later(10).expire().expect(DELETE)
+        assert dialogue.published()[-1] == CANCEL
+
+    def test_can_be_skipped_or_turned_back_by_a_person(self):
+        waiting().act("skip", "create_alliance", output={"alliance_id": "a"}).ends("COMPLETED", "completed")
+        dialogue = waiting().act("compensate").expect(DELETE)
+        assert dialogue.published()[-1] == CANCEL
+        assert "It waits for a message" in waiting().refused("retry")
+
+
+def test_a_message_without_an_answer_is_done_when_it_is_sent():
+    news = Publish(topic="news", body={"of": "${item}"})
+    tell = step("tell", action=None, publish=news, undo_publish=news, compensation=None, foreach="${input.items}")
+    dialogue = Dialogue(workflow(tell, step("b")), {"items": [1, 2]}).expect("POST svc /b").given(Rejected("no"))
+    dialogue.ends("COMPENSATED", "undone")
+    assert [body["of"] for _, body in dialogue.published()] == [1, 2, 2, 1]
+
+
+def test_a_step_may_only_wait():
+    waits = step("signal", action=None, compensation=None, awaits=Await(types=("approved",), timeout=5))
+    dialogue = Dialogue(workflow(step("a"), waits, step("b"))).ok()
+    assert dialogue.saga.status == "WAITING"
+    dialogue.hears("approved", by="anna").expect("POST svc /b")
+    Dialogue(workflow(step("a"), waits)).ok().later(5).expire().expect("POST svc /a/undo")
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"publish": Publish(topic="t", body={})}, "is either a call (action) or a message"),
+        ({"action": None, "compensation": None}, "does nothing; give it an action"),
+        ({"undo_publish": Publish(topic="t", body={})}, "either by a call or by a message"),
+        ({"action": None, "publish": Publish(topic=" ", body={})}, "publish.topic"),
+        ({"action": None, "publish": Publish(topic="t", body={"x": "${steps.z}"})}, "publish.body.x"),
+        ({"action": None, "awaits": Await(types=())}, "awaits.types"),
+        ({"action": None, "awaits": Await(types=("a",), timeout=0)}, "awaits.timeout"),
+        ({"action": None, "awaits": Await(types=("a",))}, "waiting leaves nothing to undo"),
+        (
+            {"action": None, "publish": Publish(topic="t", body={}), "awaits": Await(types=("a",)),
+             "foreach": "${input.x}"},
+            "cannot wait for messages",
+        ),
+    ],
+)  # fmt: skip
+def test_a_step_of_messages_is_checked(options, fault):
+    with pytest.raises(DefinitionInvalid, match=fault.split()[0]) as caught:
+        workflow(step("a", **options))
+    assert any(fault in found for found in caught.value.faults)
