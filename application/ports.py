@@ -1,8 +1,10 @@
 """What the use cases need from the outside, as they see it. Adapters are in infrastructure/; tests bring their own."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
+from threading import Event
 from typing import Protocol
 from uuid import UUID
 
@@ -151,6 +153,64 @@ class Retention(Protocol):
         What another process is deleting is passed over. `since` is the `until` of the batch before: what finished
         earlier is not looked at again, which keeps a batch's cost from growing with what was deleted before it.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a broker. Those of one topic and key keep their order."""
+
+    topic: str
+    key: str
+    body: bytes
+    properties: dict[str, str] = field(default_factory=dict)
+
+
+class Verdict(StrEnum):
+    """What becomes of a message that was looked at."""
+
+    DONE = "done"
+    LATER = "later"  # deliver it again in a while; to the dead letters in the end
+    DEAD = "dead"  # to the dead letters at once
+
+
+class Publisher(Protocol):
+    """Sends messages to the broker."""
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Send all, in order per topic and key; return when the broker has acknowledged every one.
+
+        Raises BrokerUnavailable if not all were acknowledged in time; some may have been sent.
+        """
+
+
+class Subscriber(Protocol):
+    """Gets messages from the broker."""
+
+    def consume(
+        self, topics: Sequence[str], subscription: str, handle: Callable[[Message], Verdict], stop: Event
+    ) -> None:
+        """Hand every message to `handle` until `stop` is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message in the outbox: `number` is its place in the order."""
+
+    number: int
+    message: Message
+
+
+class Outbox(Protocol):
+    """Messages that checkpoints have stored, in their order, until the broker has them."""
+
+    def lead(self) -> bool:
+        """Whether this process is the one that empties the outbox; only one is, so that the order holds."""
+
+    def waiting(self, limit: int) -> list[Outgoing]:
+        """The oldest messages."""
+
+    def sent(self, messages: Sequence[Outgoing]) -> None:
+        """The broker has them."""
 
 
 class Participants(Protocol):

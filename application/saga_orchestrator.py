@@ -134,6 +134,8 @@ class SagaOrchestrator:
         while not saga.resting:
             now = self.clock.now()
             lease = self.checkpoint(saga, saga.expire(now), lease, now)
+            if saga.driverless:
+                break
             tasks, freed = saga.next_tasks(now), False
             for task, reply in self.participants.call_all(tasks):
                 answered_at = self.clock.now()
@@ -145,9 +147,12 @@ class SagaOrchestrator:
                 # Crash before this checkpoint: the answer is lost, the call is still stored as due and is repeated
                 # with the same key. Crash after it: the calls that it made due are stored, and go out from there.
                 lease = self.checkpoint(saga, events, lease, answered_at)
-            if not saga.resting and (freed or stopping() or not self._goes_on(saga, until, longest_wait)):
-                self.store.hand_over(saga, lease)
-                return
+            if saga.driverless:
+                return  # the checkpoint has given the lease up
+            if freed or stopping() or not self._goes_on(saga, until, longest_wait):
+                break
+        if not saga.resting:
+            self.store.hand_over(saga, lease)
 
     def checkpoint(self, saga: Saga, events: Sequence[SagaEvent], lease: Lease, now: datetime) -> Lease:
         """Store what happened, and tell the observer; gives the lease, renewed when little of it was left."""

@@ -103,6 +103,12 @@ class LeaseLost(SagaError):
     code = "lease_lost"
 
 
+class BrokerUnavailable(SagaError):
+    """The message broker does not answer. What is to be sent waits in the outbox."""
+
+    code = "broker_unavailable"
+
+
 class StoreUnavailable(SagaError):
     """The saga database does not answer. What was started goes on by itself when it is back."""
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 
 from domain.events import SagaStatus
 
-_MOVING = [SagaStatus.COMPENSATING.value, SagaStatus.RUNNING.value]
+_MOVING = [SagaStatus.COMPENSATING.value, SagaStatus.RUNNING.value, SagaStatus.WAITING.value]
 _FINISHED = Q(finished_at__isnull=False)
 
 
@@ -71,7 +71,9 @@ class SagaRow(models.Model):
         indexes = [
             # Claiming: only what can become due is in it, so it stays small with millions of finished sagas.
             models.Index(
-                Coalesce(F("lease_expires_at"), F("wake_at")), name="saga_due", condition=Q(status__in=_MOVING)
+                Coalesce(F("lease_expires_at"), F("wake_at")),
+                name="saga_due_or_lapsed",
+                condition=Q(status__in=_MOVING),
             ),
             models.Index(fields=["id"], name="saga_live", condition=Q(finished_at__isnull=True)),
             models.Index(fields=["correlation_id", "id"], name="saga_correlation"),

@@ -61,8 +61,14 @@ RECONNECT_WAITS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
 class PostgresSagaStore:
     """The `SagaStore` over Django's connection of the current thread."""
 
-    def __init__(self, definitions: Definitions, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        definitions: Definitions,
+        sleep: Callable[[float], None] = time.sleep,
+        events_topic: str | None = None,
+    ) -> None:
         self._definitions = definitions
+        self._events_topic = events_topic
         self._sleep = sleep
 
     def create(
@@ -71,7 +77,7 @@ class PostgresSagaStore:
         """See `SagaStore`. Nobody waits for the disk unless an effect, or an answer without a driver, follows."""
         origin = saga.origin
         parameters = {
-            **_checkpoint_values(saga, events),
+            **_checkpoint_values(saga, events, self._events_topic),
             "workflow": saga.definition.name,
             "version": saga.definition.version,
             "tenant": origin.tenant,
@@ -81,8 +87,8 @@ class PostgresSagaStore:
             "data": _json({"input": origin.input, "max_retries": origin.max_retries}),
             "token": lease.token if lease else None,
             "owner": lease.owner if lease else None,
-            "lease_expires_at": lease.expires_at if lease and not saga.resting else None,
-            "wake_at": None if lease else saga.wake_at(),
+            "lease_expires_at": lease.expires_at if lease and not saga.driverless else None,
+            "wake_at": None if lease and not saga.driverless else saga.wake_at(),
             "deadline_at": origin.deadline_at,
         }
         if lease is None:
@@ -99,9 +105,10 @@ class PostgresSagaStore:
     def checkpoint(self, saga: Saga, events: Sequence[SagaEvent], lease: Lease) -> None:
         """See `SagaStore`."""
         parameters = {
-            **_checkpoint_values(saga, events),
+            **_checkpoint_values(saga, events, self._events_topic),
             "token": lease.token,
-            "lease_expires_at": None if saga.resting else lease.expires_at,
+            "lease_expires_at": None if saga.driverless else lease.expires_at,
+            "wake_at": saga.wake_at() if saga.driverless else None,
             "expected_seq": events[0].seq - 1,
         }
         if not self._run("checkpoint", parameters)[0][0] and not self._run("landed", parameters):
@@ -132,7 +139,7 @@ class PostgresSagaStore:
     def intervene(self, saga: Saga, events: Sequence[SagaEvent], now: datetime) -> None:
         """See `SagaStore`. Not repeated after a lost answer: whoever asked looks again, and finds its effect there."""
         parameters = {
-            **_checkpoint_values(saga, events),
+            **_checkpoint_values(saga, events, self._events_topic),
             "expected_seq": events[0].seq - 1,
             "wake_at": saga.wake_at(),
             "now": now,
@@ -223,7 +230,7 @@ def _execute(name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         return rows
 
 
-def _checkpoint_values(saga: Saga, events: Sequence[SagaEvent]) -> dict[str, Any]:
+def _checkpoint_values(saga: Saga, events: Sequence[SagaEvent], events_topic: str | None = None) -> dict[str, Any]:
     return {
         "id": saga.id,
         "status": saga.status.value,
@@ -234,7 +241,25 @@ def _checkpoint_values(saga: Saga, events: Sequence[SagaEvent]) -> dict[str, Any
         "finished_at": saga.finished_at,
         "sync": "on" if saga.must_be_durable else "off",
         "events": _json(events),
+        "messages": _messages(saga, events, events_topic),
     }
+
+
+def _messages(saga: Saga, events: Sequence[SagaEvent], events_topic: str | None) -> str | None:
+    """What the outbox gets with these events: what the workflow sends, and with a topic for them the events."""
+    sent = [
+        {"seq": event.seq, "topic": event.output["topic"], "payload": event.output["body"]}
+        for event in events
+        if event.type is EventType.MESSAGE_PUBLISHED
+    ]
+    if events_topic is not None:
+        about = {"saga_id": saga.id, "workflow": saga.definition.name, "correlation_id": saga.origin.correlation_id}
+        sent += [{"seq": e.seq, "topic": events_topic, "payload": {**about, **_fields(e)}} for e in events]
+    return _json(sent) if sent else None
+
+
+def _fields(event: SagaEvent) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in SagaEvent.__slots__}
 
 
 def _json(value: Any) -> str:

@@ -6,7 +6,7 @@ WITH durability AS MATERIALIZED (
 ), saga AS (
     UPDATE sagas SET
         status = %(status)s, state = %(state)s, error = %(error)s, seq = %(seq)s,
-        lease_expires_at = %(lease_expires_at)s, wake_at = NULL,
+        lease_expires_at = %(lease_expires_at)s, wake_at = %(wake_at)s,
         updated_at = %(at)s, finished_at = %(finished_at)s
     FROM durability
     WHERE sagas.id = %(id)s AND sagas.seq = %(expected_seq)s AND sagas.lease_token = %(token)s
@@ -22,5 +22,10 @@ WITH durability AS MATERIALIZED (
         action saga_action, attempt int, outcome text, reason text, output jsonb, due_at timestamptz, service text,
         http_method text, http_status int, duration float8, actor text
     )
+), outbox AS (
+    INSERT INTO saga_outbox (saga_id, seq, topic, payload, created_at)
+    SELECT saga.id, message.seq, message.topic, message.payload, %(at)s::timestamptz
+    FROM saga, json_to_recordset(%(messages)s::json) AS message (seq int, topic text, payload jsonb)
+    ORDER BY message.seq
 )
 SELECT count(*) FROM saga

@@ -246,7 +246,7 @@ def test_claiming_does_not_look_at_finished_sagas():
     many_finished(5000)
     insert("sagas", {**RUNNING, "lease_expires_at": START - timedelta(minutes=1)})
     plan = explain(_STATEMENTS["claim"].text, token=uuid4(), owner="w", lease_expires_at=NOW, now=NOW, limit=10)
-    assert "saga_due" in plan
+    assert "saga_due_or_lapsed" in plan
     assert "Seq Scan" not in plan
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from application.recovery import claim_due, drive
 from application.saga_orchestrator import SagaOrchestrator, StartRequest
@@ -117,6 +117,16 @@ class Bench:
         """One round of a worker: claim what is due, and drive it."""
         lease, claimed = claim_due(self.engine, 10)
         return sum(drive(self.engine, one, lease) for one in claimed)
+
+    def work_until_rest_of(self, saga_id: UUID) -> Saga:
+        """The same for one saga of any store."""
+        for _ in range(600):
+            self.work()
+            saga = self.engine.store.load(saga_id)
+            if saga.resting:
+                return saga
+            self.clock.sleep(1)
+        raise AssertionError("the saga was lost")
 
     def work_until_rest(self) -> Saga:
         """Workers come round every second, until nothing moves by itself any more."""

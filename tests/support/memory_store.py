@@ -53,8 +53,8 @@ class MemorySagaStore:
             request=request,
             token=lease.token if lease else None,
             owner=lease.owner if lease else None,
-            lease_expires_at=lease.expires_at if lease and not saga.resting else None,
-            wake_at=None if lease else saga.wake_at(),
+            lease_expires_at=lease.expires_at if lease and not saga.driverless else None,
+            wake_at=None if lease and not saga.driverless else saga.wake_at(),
         )
         return None
 
@@ -73,8 +73,8 @@ class MemorySagaStore:
         if len(row.events) != events[0].seq - 1:
             raise LeaseLost
         row.events += events
-        row.lease_expires_at = None if saga.resting else lease.expires_at
-        row.wake_at = None
+        row.lease_expires_at = None if saga.driverless else lease.expires_at
+        row.wake_at = saga.wake_at() if saga.driverless else None
 
     def hand_over(self, saga: Saga, lease: Lease) -> None:
         row = self.rows[saga.id]

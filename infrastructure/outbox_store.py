@@ -1,0 +1,55 @@
+"""The outbox in PostgreSQL: rows that checkpoints insert, and one process deletes once the broker has them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from django.db import connection
+
+from application.ports import Message, Outgoing
+
+LOCK = 0x5A6A0B0F
+"""The advisory lock of the process that empties the outbox; PostgreSQL lets it go with the connection."""
+
+_WAITING = """
+SELECT id, saga_id, seq, topic, payload FROM saga_outbox WHERE published_at IS NULL ORDER BY id LIMIT %s
+"""
+
+
+class PostgresOutbox:
+    """The `Outbox` over Django's connection of one thread."""
+
+    def __init__(self) -> None:
+        self._led_by: Any = None
+
+    def lead(self) -> bool:
+        """See `Outbox`."""
+        connection.ensure_connection()
+        if self._led_by is not None and self._led_by is connection.connection:
+            return True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+            led: bool = cursor.fetchone()[0]
+        self._led_by = connection.connection if led else None
+        return led
+
+    def waiting(self, limit: int) -> list[Outgoing]:
+        """See `Outbox`. In the order of insertion: a saga's checkpoints follow each other."""
+        with connection.cursor() as cursor:
+            cursor.execute(_WAITING, [limit])
+            return [
+                Outgoing(
+                    number,
+                    Message(topic, str(saga_id), _bytes(payload), {"saga_id": str(saga_id), "seq": str(seq)}),
+                )
+                for number, saga_id, seq, topic, payload in cursor.fetchall()
+            ]
+
+    def sent(self, messages: Sequence[Outgoing]) -> None:
+        """See `Outbox`."""
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM saga_outbox WHERE id = ANY(%s)", [[each.number for each in messages]])
+
+
+def _bytes(payload: Any) -> bytes:
+    return payload.encode() if isinstance(payload, str) else msgspec.json.encode(payload)

@@ -1,0 +1,202 @@
+"""Messages of sagas: sent with the checkpoint that decides them, in order, at least once; taken in at most once."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from django.db import connection
+
+from application.messages import Inbox, Relay, signal
+from application.operations import Operations
+from application.ports import Lease, Message, Verdict
+from domain.definition import Await, Publish
+from domain.entities import Saga
+from domain.exceptions import BrokerUnavailable, LeaseLost
+from domain.outcomes import Succeeded
+from infrastructure.definition_store import DefinitionStore
+from infrastructure.outbox_store import PostgresOutbox
+from infrastructure.saga_store import PostgresSagaStore
+from tests.support.dialogue import ANNA, START, step, workflow
+from tests.support.driving import Bench
+from tests.support.stored_sagas import MINUTE, lease
+
+ASK = step(
+    "ask",
+    action=None,
+    compensation=None,
+    publish=Publish(topic="commands", body={"type": "Do", "saga_id": "${saga.id}", "key": "${saga.do_key}"}),
+    awaits=Await(topic="answers", types=("done", "refused"), timeout=30),
+    undo_publish=Publish(topic="commands", body={"type": "Undo", "undo_of": "${saga.do_key}"}),
+    reject_when="${response.type == 'refused'}",
+)
+WORKFLOW = workflow(step("a"), ASK, step("b"), name="messages_test", deadline=120.0)
+
+
+class Broker:
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.up = True
+
+    def publish(self, messages):
+        if not self.up:
+            raise BrokerUnavailable
+        self.sent += messages
+
+
+@pytest.fixture
+def bench(transactional_db: None) -> Iterator[Bench]:
+    definitions = DefinitionStore([WORKFLOW])
+    definitions.register()
+    bench = Bench(WORKFLOW)
+    bench.store = PostgresSagaStore(definitions, events_topic="saga-events")
+    bench.engine = replace(bench.engine, store=bench.store)
+    yield bench
+    connection.close()
+
+
+@pytest.fixture
+def broker():
+    return Broker()
+
+
+@pytest.fixture
+def relay(broker):
+    return Relay(PostgresOutbox(), broker)
+
+
+def started(bench) -> Saga:
+    saga = bench.start(workflow="messages_test")
+    assert saga.status == "WAITING"
+    return saga
+
+
+def commands(broker):
+    return [json.loads(message.body) for message in broker.sent if message.topic == "commands"]
+
+
+def answer(saga, kind="done", topic="answers", **body):
+    return Message(topic, "", json.dumps({"type": kind, "saga_id": str(saga.id), **body}).encode())
+
+
+def test_a_message_is_in_the_outbox_with_the_checkpoint_that_decides_it(bench, broker, relay):
+    saga = started(bench)
+    assert relay.send_some() > 0
+    assert commands(broker) == [{"type": "Do", "saga_id": str(saga.id), "key": f"{saga.id}:ask:do"}]
+    assert relay.send_some() == 0
+
+
+def test_every_event_is_published_in_order_under_the_sagas_key(bench, broker, relay):
+    saga = started(bench)
+    inbox(bench).handle(answer(saga))
+    saga = bench.work_until_rest_of(saga.id)
+    relay.send_some()
+    told = [message for message in broker.sent if message.topic == "saga-events"]
+    assert [json.loads(message.body)["seq"] for message in told] == list(range(1, saga.seq + 1))
+    assert {message.key for message in told} == {str(saga.id)}
+    first = json.loads(told[0].body)
+    assert (first["saga_id"], first["workflow"], first["type"]) == (str(saga.id), "messages_test", "saga_started")
+
+
+def test_nothing_is_lost_while_the_broker_is_away(bench, broker, relay):
+    broker.up = False
+    sagas = [started(bench) for _ in range(3)]
+    for _ in range(3):
+        with pytest.raises(BrokerUnavailable):
+            relay.send_some()
+    broker.up = True
+    relay.send_some()
+    assert [command["saga_id"] for command in commands(broker)] == [str(saga.id) for saga in sagas]
+
+
+def test_only_one_process_empties_the_outbox(bench, broker, relay):
+    assert PostgresOutbox().lead()
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [0x5A6A0B0F])
+        assert cursor.fetchone() == (False,)
+    other.close()
+
+
+def inbox(bench, counted=None):
+    counted = [] if counted is None else counted
+    return Inbox(bench.engine, lambda topic, result: counted.append((topic, result)))
+
+
+def test_an_answer_moves_the_saga_on_without_a_driver(bench):
+    saga = started(bench)
+    seen = bench.store.look(saga.id)
+    assert (seen.saga.status, seen.driven_until) == ("WAITING", None)
+    assert inbox(bench).handle(answer(saga)) is Verdict.DONE
+    assert bench.work_until_rest_of(saga.id).status == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    ("message", "result", "verdict"),
+    [
+        (Message("answers", "", b"\xff"), "malformed", Verdict.DEAD),
+        (Message("answers", "", b"[]"), "malformed", Verdict.DEAD),
+        (Message("answers", "", b'{"type": "done"}'), "malformed", Verdict.DEAD),
+        (Message("answers", "", b'{"type": 1, "saga_id": "01890000-0000-7000-8000-000000000001"}'), "malformed",
+         Verdict.DEAD),
+        (Message("answers", "", b'{"type": "done", "saga_id": "01890000-0000-7000-8000-000000000001"}'),
+         "unknown_saga", Verdict.DONE),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_taken_in_is_counted(bench, message, result, verdict):
+    counted: list[tuple[str, str]] = []
+    assert inbox(bench, counted).handle(message) is verdict
+    assert counted == [("answers", result)]
+
+
+def test_a_duplicate_and_a_late_answer_change_nothing(bench):
+    saga, counted = started(bench), []
+    for _ in range(2):
+        assert inbox(bench, counted).handle(answer(saga)) is Verdict.DONE
+    bench.work_until_rest_of(saga.id)
+    assert inbox(bench, counted).handle(answer(saga, "refused")) is Verdict.DONE
+    assert [result for _, result in counted] == ["taken", "not_awaited", "not_awaited"]
+
+
+def test_an_answer_for_a_paused_saga_comes_again(bench):
+    saga = started(bench)
+    Operations(bench.engine).act(saga.id, Saga.pause, ANNA)
+    assert inbox(bench).handle(answer(saga)) is Verdict.LATER
+    Operations(bench.engine).act(saga.id, Saga.resume, ANNA)
+    assert inbox(bench).handle(answer(saga)) is Verdict.DONE
+    assert bench.work_until_rest_of(saga.id).status == "COMPLETED"
+
+
+def test_an_answer_that_meets_a_worker_who_gives_the_saga_up_comes_again(bench):
+    saga = started(bench)
+    now = bench.clock.now() + MINUTE
+    [claimed] = bench.store.claim(lease(300), now, 1)
+    assert claimed.saga.id == saga.id
+    assert inbox(bench).handle(answer(saga)) is Verdict.LATER
+
+
+def test_nobody_answers_in_time_and_everything_is_undone(bench, broker, relay):
+    saga = started(bench)
+    bench.clock.sleep(31)
+    assert bench.work_until_rest_of(saga.id).status == "COMPENSATED"
+    relay.send_some()
+    assert [command["type"] for command in commands(broker)] == ["Do", "Undo"]
+    assert bench.services.left == []
+
+
+def test_a_signal_by_the_api_needs_no_topic(bench):
+    saga = started(bench)
+    assert signal(bench.engine, saga.id, {"type": "done"})
+    assert not signal(bench.engine, saga.id, {"type": "done"})
+
+
+def test_a_driver_that_was_fenced_off_sends_nothing(bench, broker, relay):
+    saga, events = Saga.start(WORKFLOW, replace(started(bench).origin, id=bench.engine.new_id()))
+    held = lease(30)
+    bench.store.create(saga, events, held, None)
+    stolen = Lease(token=bench.engine.new_id(), owner="thief", expires_at=held.expires_at, seconds=30)
+    relay.send_some()
+    broker.sent.clear()
+    with pytest.raises(LeaseLost):
+        bench.store.checkpoint(saga, saga.record(Succeeded(), START), stolen)
+    assert relay.send_some() == 0
