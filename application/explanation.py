@@ -23,6 +23,8 @@ def explain(seen: Seen, now: datetime) -> str:
         return f"{_paused(saga)} Nothing goes out until it is resumed. Then: {_calls(saga, now)}"
     if saga.status is SagaStatus.STUCK:
         return f"Parked: {saga.parked_reason}. {_owed(saga)} A person must retry it, skip the step, or resolve it."
+    if saga.status is SagaStatus.WAITING:
+        return f"{_calls(saga, now)} It needs no driver until then."
     why = f" {_why(saga)}" if saga.failure else ""
     return f"{_calls(saga, now)} {_driver(seen, now)}{why}"
 
@@ -60,6 +62,9 @@ def _calls(saga: Saga, now: datetime) -> str:
 
 
 def _call(saga: Saga, waiting: Waiting, now: datetime) -> str:
+    if waiting.action is Action.AWAIT:
+        kinds = " or ".join(saga.awaited_types())
+        return f"{waiting.place}: it waits for {kinds} on {waiting.service}, until {_clock(waiting.due_at)}."
     attempt = f"attempt {waiting.attempt} of {waiting.budget}"
     due = f"due at {_clock(waiting.due_at)}" if waiting.due_at > now else f"due since {_clock(waiting.due_at)}"
     text = f"{waiting.place}: {_VERBS[waiting.action]} to {waiting.service}, {attempt}, {due}"

@@ -85,6 +85,12 @@ class NotAllowed(SagaError):
     code = "not_allowed"
 
 
+class NotAwaited(SagaError):
+    """The saga does not wait for this message."""
+
+    code = "not_awaited"
+
+
 class SagaDriven(SagaError):
     """A driver owns this saga now. Try again when it is done."""
 

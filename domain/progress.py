@@ -137,6 +137,11 @@ class Progress:
             if work.pending
         ]
 
+    def awaited_types(self) -> tuple[str, ...]:
+        """The types of message that it waits for."""
+        waits = [work.step.awaits for work in self._pending if work.pending and work.pending.action is Action.AWAIT]
+        return waits[0].types if waits and waits[0] else ()
+
     def debts(self) -> list[str]:
         """What is to be undone before the saga could end undone, in that order: `step` or `step[item]`."""
         return [work.place for work in self._all_work_reversed() if work.owes_undo]

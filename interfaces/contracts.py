@@ -4,6 +4,7 @@ from typing import Any
 
 from domain.events import EventType, SagaStatus
 from domain.workflows.commandes import COMMANDES, EtatSaga
+from domain.workflows.partner_creation import PARTNER_CREATION
 
 Schema = dict[str, Any]
 
@@ -46,9 +47,12 @@ PROBLEM = _object(
         "detail": TEXT,
         "errors": ANY_OBJECT,
         "correlation_id": TEXT,
-        "saga_id": ID,
+        "saga_id": _or_null(ID),
+        "error": {**TEXT, "description": "In the answers of partner creation"},
+        "codigo": TEXT,
+        "timestamp": TIME,
     },
-    optional=("errors", "correlation_id", "saga_id"),
+    optional=("errors", "correlation_id", "saga_id", "error", "codigo", "timestamp"),
 )
 FAILURE = {**_object({"step": TEXT, "item": _or_null(COUNT), "outcome": TEXT, "reason": TEXT}), "type": "object"}
 
@@ -293,6 +297,47 @@ INFO = _object(
         "transitions": _list(_list(TEXT)),
         "etapes": _list(TEXT),
         "gateway": TEXT,
+    }
+)
+PARTNER_INPUT: Schema = {
+    **PARTNER_CREATION.input_schema,
+    "properties": {**PARTNER_CREATION.input_schema["properties"], "correlation_id": TEXT},
+    "example": {
+        "nombre": "Example Partner",
+        "email": "partner@example.com",
+        "telefono": "+1234567890",
+        "direccion": "123 Main Street",
+        "correlation_id": "unique-correlation-id",
+    },
+}
+PARTNER_STARTED = _object({"mensaje": TEXT, "saga_id": ID, "correlation_id": TEXT, "status": TEXT})
+PARTNER_STATE: Schema = {"type": "string", "enum": sorted(
+    {state for states in PARTNER_CREATION.states_by_status().values() for state in states}
+)}  # fmt: skip
+PARTNER = _object(
+    {
+        "saga": _object(
+            {
+                "saga_id": ID,
+                "status": PARTNER_STATE,
+                "partner_id": _or_null(TEXT),
+                "alliance_id": _or_null(TEXT),
+                "correlation_id": TEXT,
+                "error": _or_null(TEXT),
+                "created_at": TIME,
+                "completed_at": _or_null(TIME),
+            }
+        )
+    }
+)
+PARTNERS_ACTIVE = _object(
+    {
+        "total": COUNT,
+        "sagas": _list(
+            _object(
+                {"saga_id": ID, "status": PARTNER_STATE, "correlation_id": TEXT, "created_at": TIME, "updated_at": TIME}
+            )
+        ),
     }
 )
 CHECK = _object({"status": TEXT, "detail": _or_null(TEXT)})

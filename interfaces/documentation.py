@@ -202,6 +202,17 @@ def _operation(summary: str, body: Schema = contracts.OPERATION) -> Callable[...
 retry = _operation("Try again now: what waits, and what was given up")
 skip = _operation("Take the step at which the saga stands, or its undo, as done", contracts.SKIP)
 compensate = _operation("Turn back and undo what was done, also of a completed saga")
+signal = _route(
+    "Give a waiting saga the message that it waits for",
+    "operations",
+    {
+        200: ("The saga, due for a worker", contracts.SAGA),
+        400: _problem("The body is no object"),
+        409: _problem("The saga does not wait for this (`not_awaited`), or is paused (`not_allowed`)"),
+        **_NO_SAGA,
+    },
+    body=contracts.ANY_OBJECT,
+)
 pause = _operation("Hold the saga")
 resume = _operation("Let a paused saga go on")
 resolve = _operation("Declare a parked or paused saga settled by hand", contracts.RESOLVE)
@@ -232,6 +243,26 @@ bulk_cancel = _route("Stop a bulk remedy", "failures", {200: ("The remedy", cont
 
 _ORDER_BODY = {**contracts.COMMANDE_INPUT, "example": contracts.EXAMPLE_ORDER}
 commande_start = _start_route("Start an order", "commandes", contracts.COMMANDE, _ORDER_BODY)
+partner_start = _route(
+    "Start the creation of a partner; a worker drives it",
+    "partner_creation",
+    {
+        202: ("Started: `Location` tells how far it is", contracts.PARTNER_STARTED),
+        400: _problem("A field is wrong; nothing was stored"),
+        422: _problem("The Idempotency-Key was used for another request"),
+    },
+    body=contracts.PARTNER_INPUT,
+    parameters=[openapi.Parameter(name, openapi.IN_HEADER, description=text, type=openapi.TYPE_STRING)
+                for name, text in _START_HEADERS if name != "Prefer"],
+)  # fmt: skip
+partner_status = _route(
+    "Show the creation of a partner", "partner_creation", {200: ("How far it is", contracts.PARTNER), **_NO_SAGA}
+)
+partners_active = _route(
+    "List the partners that are being created",
+    "partner_creation",
+    {200: ("The newest 200", contracts.PARTNERS_ACTIVE)},
+)
 commande_failure = _start_route("Start an order that is refused for stock", "commandes", contracts.COMMANDE, None)
 commande_detail = _route("Show an order", "commandes", {200: ("The order", contracts.COMMANDE), **_NO_SAGA})
 commande_list = _route(

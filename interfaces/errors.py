@@ -16,6 +16,7 @@ from domain.exceptions import (
     InputInvalid,
     LeaseLost,
     NotAllowed,
+    NotAwaited,
     SagaDriven,
     SagaError,
     SagaNotFound,
@@ -37,6 +38,7 @@ _STATUS: dict[type[SagaError], int] = {
     DefinitionInvalid: 422,
     LeaseLost: 409,
     NotAllowed: 409,
+    NotAwaited: 409,
     SagaDriven: 409,
     StoreUnavailable: 503,
     DefinitionUnreadable: 503,  # another process, of a later release, can
@@ -83,7 +85,8 @@ def problem_response(error: Exception, context: dict[str, Any]) -> HttpResponse 
     if body["status"] == 503:  # noqa: PLR2004
         more = {"code": body["code"], "path": context["request"].path, "reason": str(error.__cause__ or error).strip()}
         logger.error("request refused", extra=more)
-    return problem_answer(body, headers)
+    words = getattr(context.get("view"), "problem_words", None)
+    return problem_answer(words(body) if words else body, headers)
 
 
 def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:

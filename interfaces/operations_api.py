@@ -10,12 +10,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from application.messages import signal
 from application.operations import Act
 from domain.entities import Saga
+from domain.exceptions import NotAwaited
 from domain.operations import By
 from interfaces import documentation as docs
 from interfaces.callers import OPERATOR
-from interfaces.platform import platform
+from interfaces.platform import engine, platform
 from interfaces.presentation import preview_json, saga_json
 
 LONGEST_REASON = 500
@@ -94,6 +96,21 @@ class ResolveView(APIView):
     def post(self, request: Request, saga_id: UUID) -> Response:
         """See `Saga.resolve`."""
         return _operated(request, saga_id, lambda asked: partial(Saga.resolve, end=asked.end()), "outcome")
+
+
+class SignalView(APIView):
+    """Give a waiting saga its message."""
+
+    roles = {"POST": (OPERATOR,)}
+
+    @docs.signal
+    def post(self, request: Request, saga_id: UUID, name: str) -> Response:
+        """See `Saga.signal`: the body is the message, its type is in the address."""
+        if not isinstance(request.data, dict):
+            raise ValidationError({"body": ["must be an object"]})
+        if not signal(engine(), saga_id, {**request.data, "type": name}):
+            raise NotAwaited(f"The saga does not wait for {name!r} now.")
+        return Response(saga_json(engine().store.load(saga_id)))
 
 
 def _operated(request: Request, saga_id: UUID, verb: "Callable[[Body], Act]", *fields: str) -> Response:

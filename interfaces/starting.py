@@ -36,7 +36,7 @@ def start_saga(
             correlation_id=correlation_id or request.correlation_id,
             actor=request.user.name,
             tenant=request.user.name,  # two callers that choose the same idempotency key must not meet
-            idempotency=_idempotency(request, workflow, version, given),
+            idempotency=idempotency(request, workflow, version, given),
             wait=wait_budget(request.headers.get("Prefer", "")),
         )
     )
@@ -72,7 +72,8 @@ def wait_budget(prefer: str) -> float:
     return 0.0 if _ASYNC.search(prefer) else DEFAULT_WAIT
 
 
-def _idempotency(request: Request, workflow: str, version: int | None, given: Any) -> IdempotentRequest | None:
+def idempotency(request: Request, workflow: str, version: int | None, given: Any) -> IdempotentRequest | None:
+    """The request's Idempotency-Key with the hash of what it asks for. Raises ValidationError for one that is wrong."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None

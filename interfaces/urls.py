@@ -3,7 +3,7 @@
 from django.urls import path, re_path
 from drf_yasg.views import get_schema_view
 
-from interfaces import commandes_api, failures_api, health, operations_api, saga_api
+from interfaces import commandes_api, failures_api, health, operations_api, partner_api, saga_api
 from interfaces.callers import CLIENT, READER, RolePermission
 from interfaces.documentation import API_INFO, self_contained
 
@@ -23,6 +23,7 @@ urlpatterns = [
     path("api/sagas/transactions/<uuid:saga_id>/pause/", operations_api.PauseView.as_view()),
     path("api/sagas/transactions/<uuid:saga_id>/resume/", operations_api.ResumeView.as_view()),
     path("api/sagas/transactions/<uuid:saga_id>/resolve/", operations_api.ResolveView.as_view()),
+    path("api/sagas/transactions/<uuid:saga_id>/signals/<slug:name>/", operations_api.SignalView.as_view()),
     path("api/sagas/failures/", failures_api.FailuresView.as_view()),
     path("api/sagas/failures/<slug:group>/retry/", failures_api.RetryGroupView.as_view()),
     path("api/sagas/failures/<slug:group>/compensate/", failures_api.CompensateGroupView.as_view()),
@@ -38,6 +39,9 @@ urlpatterns = [
     path("api/saga/sagas/", commandes_api.SagasView.as_view()),
     path("api/saga/test/echec-stock/", commandes_api.EchecStockView.as_view()),
     path("api/saga/info/", commandes_api.InfoView.as_view()),
+    path("api/v1/saga/partner-creation", partner_api.PartnerCreationView.as_view()),
+    path("api/v1/saga/status/<uuid:saga_id>", partner_api.PartnerStatusView.as_view()),
+    path("api/v1/saga/active", partner_api.PartnersActiveView.as_view()),
     path("api/saga/health/", health.ReadyView.as_view()),
     path("api/health/", health.LiveView.as_view()),
     path("health", health.LiveView.as_view()),

@@ -30,6 +30,10 @@ MATRIX = {
         f"api/sagas/transactions/<uuid:saga_id>/{verb}/": ("POST", OPERATES)
         for verb in ("retry", "skip", "compensate", "pause", "resume", "resolve")
     },
+    "api/sagas/transactions/<uuid:saga_id>/signals/<slug:name>/": ("POST", OPERATES),
+    "api/v1/saga/partner-creation": ("POST", STARTS),
+    "api/v1/saga/status/<uuid:saga_id>": ("GET", KNOWS_AN_ID),
+    "api/v1/saga/active": ("GET", SEES_ALL),
     "api/sagas/failures/": ("GET", SEES_ALL),
     "api/sagas/failures/<slug:group>/retry/": ("POST", OPERATES),
     "api/sagas/failures/<slug:group>/compensate/": ("POST", OPERATES),

@@ -32,6 +32,10 @@ STATUSES = {
         ("post", f"/api/sagas/transactions/{{saga_id}}/{verb}/"): {200, 404, 409} | BODY | CALLER | DATABASE
         for verb in ("retry", "skip", "compensate", "pause", "resume", "resolve")
     },
+    ("post", "/api/sagas/transactions/{saga_id}/signals/{name}/"): {200, 404, 409} | BODY | CALLER | DATABASE,
+    ("post", "/api/v1/saga/partner-creation"): {202, 422} | BODY | CALLER | DATABASE,
+    ("get", "/api/v1/saga/status/{saga_id}"): {200, 404} | CALLER | DATABASE,
+    ("get", "/api/v1/saga/active"): {200} | CALLER | DATABASE,
     ("get", "/api/sagas/failures/"): {200} | CALLER | DATABASE,
     **{
         ("post", f"/api/sagas/failures/{{group}}/{verb}/"): {200, 202, 404} | BODY | CALLER | DATABASE
