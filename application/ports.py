@@ -1,11 +1,11 @@
 """What the use cases need from the outside, as they see it. Adapters are in infrastructure/; tests bring their own."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from threading import Event
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from domain.calls import Task
@@ -244,6 +244,18 @@ class Definitions(Protocol):
 
     def all(self) -> Iterable[SagaDefinition]:
         """Every version of every workflow, by name and version."""
+
+    def add(self, definition: SagaDefinition) -> bool:
+        """Store a version; False when just this is stored already. Raises DefinitionChanged when another content is."""
+
+    def would_add(self, definition: SagaDefinition) -> bool:
+        """What `add` would answer, or raise; nothing is stored."""
+
+    def content(self, definition: SagaDefinition) -> dict[str, Any]:
+        """The definition as canonical JSON: what is equal has equal texts, and `read_definition` gives it back."""
+
+    def schema_faults(self, schema: Mapping[str, Any]) -> list[str]:
+        """Why this cannot be an input's schema, each as `path: what is wrong`; an empty list when it can."""
 
     def check_input(self, definition: SagaDefinition, given: object) -> None:
         """Raises InputInvalid, with every fault by its path, when the input does not fit the schema."""

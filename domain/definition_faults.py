@@ -22,6 +22,8 @@ STATE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 PATH_TEXT = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;:=@%-]*")
 LONGEST = 366 * 86_400
 """Seconds of any time in a definition: a year. More is a mistake, and leaves the calendar in the end."""
+LAST_VERSION = 2**31 - 1
+"""The largest number that the database's column holds."""
 STEEPEST = 100
 """The largest growth of a retry's wait."""
 SAGA_FIELDS = frozenset({"id", "workflow", "correlation_id", "do_key"})
@@ -42,8 +44,8 @@ def find_faults(definition: "SagaDefinition") -> list[str]:
 def _whole_faults(definition: "SagaDefinition") -> Iterator[str]:
     if not WORKFLOW_NAME.fullmatch(definition.name):
         yield f"name: {definition.name!r} must be lower case letters, digits and _, beginning with a letter"
-    if definition.version < 1:
-        yield "version: must be 1 or more"
+    if not 1 <= definition.version <= LAST_VERSION:
+        yield f"version: must be from 1 to {LAST_VERSION}"
     if not definition.steps:
         yield "steps: there must be at least one"
     if definition.deadline is not None:

@@ -23,7 +23,7 @@ class DefinitionInvalid(SagaError):
     code = "definition_invalid"
 
     def __init__(self, name: str, faults: Sequence[str]) -> None:
-        self.faults = tuple(faults)
+        self.name, self.faults = name, tuple(faults)
         super().__init__(f"The definition of {name!r} has {len(self.faults)} fault(s): " + "; ".join(self.faults))
 
 

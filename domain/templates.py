@@ -21,6 +21,8 @@ from domain.exceptions import TemplateError
 
 Scope = Mapping[str, Any]
 _QUOTES = "'\"`"
+DEEPEST = 64
+"""Levels of an expression: more is a mistake or an attack, and evaluating it would end in Python's own limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,10 @@ def _expression(text: str) -> Expression:
         compiled = jmespath.compile(text)
     except jmespath.exceptions.JMESPathError as error:
         raise TemplateError(f"${{{text}}} is not JMESPath: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise TemplateError("an expression is nested too deeply") from None
+    if _is_deeper(compiled.parsed, DEEPEST):
+        raise TemplateError(f"an expression has more than {DEEPEST} levels")
     for node in _nodes(compiled.parsed):
         if node["type"] == "function_expression" and node["value"] not in Functions.FUNCTION_TABLE:
             raise TemplateError(f"${{{text}}} is not JMESPath: there is no function {node['value']}()")
@@ -138,6 +144,16 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for child in node.get("children", []):
         if isinstance(child, dict):  # a slice's are numbers
             yield from _nodes(child)
+
+
+def _is_deeper(node: dict[str, Any], levels: int) -> bool:
+    """Whether a parsed expression has more levels than what evaluates it should be asked for."""
+    level = [node]
+    for _ in range(levels):
+        level = [child for each in level for child in each.get("children", []) if isinstance(child, dict)]
+        if not level:
+            return False
+    return True
 
 
 def _walk(names: tuple[str, ...]) -> Callable[[Scope], Any]:

@@ -3,12 +3,15 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from domain.definition import SagaDefinition
 from domain.exceptions import DefinitionInvalid, DefinitionUnreadable
+
+_SORTED: Final = "deterministic"
+"""Names in bodies and schemas are free, and the database keeps no order of them: what is the same has the same text."""
 
 
 def to_json(definition: SagaDefinition) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value):
         said = ((field, getattr(value, field.name)) for field in fields(value))
         return {field.name: _plain(part) for field, part in said if not _says_nothing(field, part)}
-    return [_plain(part) for part in value] if isinstance(value, tuple) else msgspec.to_builtins(value)
+    return [_plain(part) for part in value] if isinstance(value, tuple) else msgspec.to_builtins(value, order=_SORTED)
 
 
 def _says_nothing(field: Field[Any], value: Any) -> bool:

@@ -7,11 +7,11 @@ highest that the database has, whoever stored it: the same for every process, wh
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jsonschema_rs
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import Max
 
 from domain.definition import SagaDefinition
@@ -50,6 +50,45 @@ class DefinitionStore:
                     "put the old content back and publish the new one under the next version"
                 )
         self._newest.clear()
+
+    def add(self, definition: SagaDefinition) -> bool:
+        """Store a version; False when just this is stored already. Raises DefinitionChanged when another content is.
+
+        This process starts new sagas under it at once, the others within a second (`FRESH`).
+        """
+        try:
+            with transaction.atomic():
+                _row(definition).save(force_insert=True)
+        except IntegrityError:
+            return self.would_add(definition)
+        finally:
+            self._newest.pop(definition.name, None)
+        return True
+
+    def would_add(self, definition: SagaDefinition) -> bool:
+        """What `add` would answer, or raise; nothing is stored."""
+        rows = DefinitionRow.objects.filter(name=definition.name, version=definition.version)
+        stored = rows.values_list("content_hash", "content").first()
+        if stored and not _same(definition, *stored):
+            raise DefinitionChanged(
+                f"{definition.name} version {definition.version} is stored with another content, and a stored version "
+                "never changes; publish this one under the next number"
+            )
+        return stored is None
+
+    def content(self, definition: SagaDefinition) -> dict[str, Any]:
+        """The definition as canonical JSON: what is equal has equal texts."""
+        return to_json(definition)
+
+    def schema_faults(self, schema: Mapping[str, Any]) -> list[str]:
+        """Why this cannot be an input's schema, each as `path: what is wrong`; an empty list when it can."""
+        faults = [f"{_path(['input_schema', *e.instance_path])}: {e.message}" for e in _META.iter_errors(schema)]
+        if not faults:
+            try:
+                _compiled(schema)
+            except ValueError as error:  # a reference to nowhere, or to another host
+                faults.append(f"input_schema: {str(error).splitlines()[0]}")
+        return faults
 
     def newest(self, name: str) -> SagaDefinition:
         """The highest version in the database, as of a second ago at most.
@@ -113,11 +152,7 @@ class DefinitionStore:
     def _validator(self, definition: SagaDefinition) -> Any:
         key = (definition.name, definition.version)
         if key not in self._validators:
-            self._validators[key] = jsonschema_rs.Draft202012Validator(
-                dict(definition.input_schema),
-                validate_formats=True,
-                mask=_MASK,  # an answer repeats no input: it may be long, or secret
-            )
+            self._validators[key] = _compiled(definition.input_schema)
         return self._validators[key]
 
 
@@ -131,16 +166,34 @@ def _same(definition: SagaDefinition, content_hash: str, content: Any) -> bool:
         return False
 
 
+def _compiled(schema: Mapping[str, Any]) -> Any:
+    """What checks an input. Raises ValueError for a schema that is none."""
+    return jsonschema_rs.Draft202012Validator(
+        dict(schema),
+        validate_formats=True,
+        mask=_MASK,  # an answer repeats no input: it may be long, or secret
+        offline=True,  # a reference in a schema makes this process read no file, and ask no other host
+    )
+
+
+_META = jsonschema_rs.Draft202012Validator(
+    {"$ref": "https://json-schema.org/draft/2020-12/schema"}, validate_formats=True, offline=True
+)
+
+
 def _insert(definition: SagaDefinition) -> None:
     """Two processes may start at once: the second finds the row, and compares at its next start."""
-    row = DefinitionRow(
+    DefinitionRow.objects.bulk_create([_row(definition)], ignore_conflicts=True)
+
+
+def _row(definition: SagaDefinition) -> DefinitionRow:
+    return DefinitionRow(
         name=definition.name,
         version=definition.version,
         content=to_json(definition),
         content_hash=fingerprint(definition),
         states=states_json(definition),
     )
-    DefinitionRow.objects.bulk_create([row], ignore_conflicts=True)
 
 
 def _fault(error: Any) -> tuple[str, str]:

@@ -38,6 +38,34 @@ EXAMPLE_ORDER = {
 }
 """What the reference participants can do."""
 
+EXAMPLE_DEFINITION: Schema = {
+    "name": "price_check",
+    "version": 1,
+    "title": "What a product costs",
+    "input_schema": {
+        "type": "object",
+        "required": ["produit_id"],
+        "properties": {"produit_id": {"type": "string", "format": "uuid"}},
+    },
+    "initial_state": "asked",
+    "completed_state": "answered",
+    "compensating_state": "withdrawing",
+    "compensated_state": "withdrawn",
+    "failed_state": "unanswered",
+    "steps": [
+        {
+            "name": "price",
+            "safe": True,
+            "action": {
+                "service": "catalogue",
+                "method": "GET",
+                "path": "/api/ddd/catalogue/produits/${input.produit_id}/",
+            },
+            "output": {"price": "${to_number(response.prix)}"},
+        }
+    ],
+}
+
 PROBLEM = _object(
     {
         "type": TEXT,
@@ -239,6 +267,19 @@ DEFINITION: Schema = {
         "transitions": _list(_list(TEXT)),
     },
 }
+_STATES = ("initial_state", "completed_state", "compensating_state", "compensated_state", "failed_state")
+DEFINITION_BODY = _object(
+    {
+        "name": TEXT,
+        "version": {"type": "integer", "minimum": 1},
+        "title": TEXT,
+        "input_schema": {**ANY_OBJECT, "description": "JSON Schema (2020-12) of the input"},
+        "deadline": {**NUMBER, "description": "Seconds for all the steps; SAGA_TIMEOUT unless told"},
+        **dict.fromkeys(_STATES, TEXT),
+        "steps": {**_list(ANY_OBJECT), "description": "docs/workflows.md explains their fields"},
+    },
+    optional=("title", "input_schema", "deadline"),
+) | {"example": EXAMPLE_DEFINITION}
 
 COMMANDE_INPUT: Schema = dict(COMMANDES.input_schema)
 LIGNE = _object({"produit_id": ID, "quantite": COUNT, "nom": _or_null(TEXT), "prix_unitaire": _or_null(NUMBER)})

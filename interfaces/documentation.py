@@ -181,6 +181,19 @@ definition_detail = _route(
     "definitions",
     {200: ("The definition, its states and transitions", contracts.DEFINITION), 404: _problem("There is none")},
 )
+definition_publish = _route(
+    "Publish a workflow, or a new version of one",
+    "definitions",
+    {
+        200: ("Just this is stored already, or it was only tried", contracts.DEFINITION),
+        201: ("Stored; new sagas start under it within a second", contracts.DEFINITION),
+        400: _problem("The body is not a JSON object, or a parameter is wrong"),
+        409: _problem("The version is stored with another content, and a stored version never changes"),
+        422: _problem("It cannot be run safely; `errors` names every fault by its path"),
+    },
+    body=contracts.DEFINITION_BODY,
+    parameters=[_query("dry_run", "`true`: only check it, store nothing", openapi.TYPE_BOOLEAN)],
+)
 
 
 def _operation(summary: str, body: Schema = contracts.OPERATION) -> Callable[..., Any]:

@@ -9,7 +9,9 @@ from django.urls import is_valid_path
 from django.utils.encoding import escape_uri_path
 from rest_framework import exceptions
 
+from domain.definition_reader import faults_by_path
 from domain.exceptions import (
+    DefinitionChanged,
     DefinitionInvalid,
     DefinitionUnreadable,
     IdempotencyConflict,
@@ -36,6 +38,7 @@ _STATUS: dict[type[SagaError], int] = {
     SagaNotFound: 404,
     IdempotencyConflict: 422,
     DefinitionInvalid: 422,
+    DefinitionChanged: 409,
     LeaseLost: 409,
     NotAllowed: 409,
     NotAwaited: 409,
@@ -94,7 +97,8 @@ def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
         error = StoreUnavailable()
     if isinstance(error, SagaError):
         status = _STATUS.get(type(error), 500)
-        more: dict[str, Any] = {"errors": error.faults} if isinstance(error, InputInvalid | DefinitionInvalid) else {}
+        more: dict[str, Any] = {"errors": error.faults} if isinstance(error, InputInvalid) else {}
+        more |= {"errors": faults_by_path(error.faults)} if isinstance(error, DefinitionInvalid) else {}
         if isinstance(error, StoreUnavailable) and error.saga_id:
             more["saga_id"] = error.saga_id
         headers = {"Retry-After": "5"} if status == 503 or isinstance(error, SagaDriven) else {}  # noqa: PLR2004

@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 from application.bulk import BulkStore
 from application.operations import Operations
 from application.ports import Notices, Retention
+from application.publishing import Publisher
 from application.queries import Check, Heartbeat, SagaQueries
 from application.saga_orchestrator import SagaOrchestrator
 
@@ -26,6 +27,7 @@ class Platform:
     notices: Callable[[], Notices]
     """Begins to listen for new work."""
     retention: Retention
+    publisher: Publisher
     bulk: BulkStore
     checks: Mapping[str, Callable[[], Check]]
     """Each part that must work for the service to be ready, by name."""

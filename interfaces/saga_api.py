@@ -13,7 +13,7 @@ from interfaces.callers import CLIENT, READER
 from interfaces.correlation import acceptable
 from interfaces.listing import page_of_events, page_of_sagas, statistics
 from interfaces.platform import engine
-from interfaces.presentation import definition_json, saga_json, seen_json
+from interfaces.presentation import saga_json, seen_json
 from interfaces.starting import answer, start_saga
 
 
@@ -86,33 +86,6 @@ class StatisticsView(APIView):
     def get(self, request: Request) -> Response:  # noqa: ARG002 - DRF's signature
         """Count sagas."""
         return Response(statistics())
-
-
-class DefinitionListView(APIView):
-    """The workflows."""
-
-    roles = {"GET": (CLIENT, READER)}
-
-    @docs.definition_list
-    def get(self, request: Request) -> Response:  # noqa: ARG002 - DRF's signature
-        """List workflows."""
-        results = [
-            {"name": d.name, "version": d.version, "title": d.title, "steps": [step.name for step in d.steps]}
-            for d in engine().definitions.all()
-        ]
-        return Response({"results": results})
-
-
-class DefinitionView(APIView):
-    """One version of a workflow."""
-
-    roles = {"GET": (CLIENT, READER)}
-
-    @docs.definition_detail
-    def get(self, request: Request, name: str, version: int) -> Response:  # noqa: ARG002 - DRF's signature
-        """Show a workflow."""
-        definition = engine().definitions.version(name, version)
-        return Response(definition_json(definition))
 
 
 def _start_fields(data: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from django.urls import path, re_path
 from drf_yasg.views import get_schema_view
 
-from interfaces import commandes_api, failures_api, health, operations_api, partner_api, saga_api
+from interfaces import commandes_api, definitions_api, failures_api, health, operations_api, partner_api, saga_api
 from interfaces.callers import CLIENT, READER, RolePermission
 from interfaces.documentation import API_INFO, self_contained
 
@@ -32,8 +32,8 @@ urlpatterns = [
     path("api/sagas/bulk/<uuid:bulk_id>/cancel/", failures_api.CancelBulkView.as_view()),
     path("api/sagas/events/", saga_api.EventsView.as_view()),
     path("api/sagas/statistics/", saga_api.StatisticsView.as_view()),
-    path("api/sagas/definitions/", saga_api.DefinitionListView.as_view()),
-    path("api/sagas/definitions/<slug:name>/<int:version>/", saga_api.DefinitionView.as_view()),
+    path("api/sagas/definitions/", definitions_api.DefinitionListView.as_view()),
+    path("api/sagas/definitions/<slug:name>/<int:version>/", definitions_api.DefinitionView.as_view()),
     path("api/saga/commandes/", commandes_api.CommandesView.as_view()),
     path("api/saga/commandes/<uuid:saga_id>/", commandes_api.CommandeView.as_view()),
     path("api/saga/sagas/", commandes_api.SagasView.as_view()),

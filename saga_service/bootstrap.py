@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 from application.operations import Operations
+from application.publishing import Publisher
 from application.saga_orchestrator import SagaOrchestrator, lease_for
 from domain.workflows import shipped_definitions
 from infrastructure import health, metrics, observation
@@ -86,7 +87,8 @@ def guard() -> Guard:
 @cache
 def platform() -> Platform:
     """What the interfaces of this process reach."""
-    gateway_url = settings.SAGA_ORCHESTRATOR_CONFIG["KONG_GATEWAY"]["BASE_URL"]
+    config = settings.SAGA_ORCHESTRATOR_CONFIG
+    gateway_url = config["KONG_GATEWAY"]["BASE_URL"]
     return Platform(
         prepare=start,
         engine=engine(),
@@ -95,6 +97,7 @@ def platform() -> Platform:
         heartbeat=health.WorkerHeartbeat(),
         notices=PostgresNotices,
         retention=PostgresRetention(),
+        publisher=Publisher(definitions(), config["SERVICES"]),
         bulk=PostgresBulkStore(),
         checks={
             "database": health.database,

@@ -10,6 +10,7 @@ from api_support import ORDER, ORDERS, UNKNOWN_ID, problem
 from domain.workflows.commandes import COMMANDES
 from infrastructure.models import SagaEventRow
 from interfaces import callers, urls
+from interfaces.contracts import EXAMPLE_DEFINITION
 from interfaces.hosts import LIVENESS
 from saga_service.configuration import ApiKey
 
@@ -134,6 +135,16 @@ def test_a_role_opens_what_it_is_for_and_nothing_else(api, route, role):
             assert answer.status_code not in {401, 403}
         else:
             problem(answer, 403, "permission_denied")
+
+
+@pytest.mark.parametrize("role", KEYS)
+def test_only_an_admin_publishes_a_workflow(api, role):
+    answer = api.post("/api/sagas/definitions/", EXAMPLE_DEFINITION, X_API_Key=KEYS[role])
+
+    if role == "admin":
+        assert answer.status_code == 201
+    else:
+        problem(answer, 403, "permission_denied")
 
 
 @pytest.mark.parametrize("groups", ["", "participants", "saga", "saga-", "SAGA-ADMIN", "saga-admin2", "saga admin"])

@@ -47,6 +47,7 @@ STATUSES = {
     ("get", "/api/sagas/events/"): {200, 400} | CALLER | DATABASE,
     ("get", "/api/sagas/statistics/"): {200} | CALLER | DATABASE,
     ("get", "/api/sagas/definitions/"): {200} | CALLER | DATABASE,
+    ("post", "/api/sagas/definitions/"): {200, 201, 409, 422} | BODY | CALLER | DATABASE,
     ("get", "/api/sagas/definitions/{name}/{version}/"): {200, 404} | CALLER | DATABASE,
     ("post", "/api/saga/commandes/"): STARTED | BODY,
     ("get", "/api/saga/commandes/{saga_id}/"): {200, 404} | CALLER | DATABASE,
@@ -127,6 +128,12 @@ def test_the_example_of_a_body_can_be_sent(api, path):
     (body,) = [p for p in operations()["post", path]["parameters"] if p["in"] == "body"]
 
     assert api.post(path, body["schema"]["example"]).status_code == 201
+
+
+def test_the_example_of_a_definition_can_be_published(api):
+    (body,) = [p for p in operations()["post", "/api/sagas/definitions/"]["parameters"] if p["in"] == "body"]
+
+    assert api.post("/api/sagas/definitions/", body["schema"]["example"]).status_code == 201
 
 
 def test_the_headers_of_a_start_are_documented(db):

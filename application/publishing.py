@@ -1,0 +1,50 @@
+"""Publish a workflow while the service runs: read it strictly, check what only this installation knows, store it."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from application.ports import Definitions
+from domain.definition import SagaDefinition
+from domain.definition_reader import read_definition
+from domain.exceptions import DefinitionInvalid
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """The use case with what it depends on. `services`: those that can be called, since they have a URL."""
+
+    definitions: Definitions
+    services: Collection[str]
+
+    def examine(self, content: Any) -> SagaDefinition:
+        """The definition that this JSON says, if it could be published. Raises DefinitionInvalid with every fault."""
+        faults = []
+        schema = content.get("input_schema") if isinstance(content, dict) else None
+        if isinstance(schema, dict):
+            faults += self.definitions.schema_faults(schema)
+        try:
+            definition = read_definition(content)
+        except DefinitionInvalid as error:
+            raise DefinitionInvalid(error.name, [*error.faults, *faults]) from None
+        faults += self._service_faults(definition)
+        if faults:
+            raise DefinitionInvalid(definition.name, faults)
+        return definition
+
+    def publish(self, content: Any, *, dry_run: bool = False) -> tuple[SagaDefinition, bool]:
+        """Store it; with whether it is new. Raises DefinitionInvalid, or DefinitionChanged for a version that is taken.
+
+        New sagas start under it at once where it was stored, within a second in every other process.
+        """
+        definition = self.examine(content)
+        return definition, self.definitions.would_add(definition) if dry_run else self.definitions.add(definition)
+
+    def _service_faults(self, definition: SagaDefinition) -> Iterator[str]:
+        for index, step in enumerate(definition.steps):
+            for name in ("action", "compensation", "inquiry"):
+                request = getattr(step, name)
+                service = getattr(request, "service", None)
+                if service is not None and service not in self.services:
+                    there_is = ", ".join(sorted(self.services))
+                    yield f"steps[{index}].{name}.service: no URL is configured for {service!r}; there is {there_is}"

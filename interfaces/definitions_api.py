@@ -1,0 +1,68 @@
+"""The workflows: list them, show one, publish a new one while the service runs."""
+
+import logging
+from typing import Any
+
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from interfaces import documentation as docs
+from interfaces.callers import ADMIN, CLIENT, READER
+from interfaces.platform import engine, platform
+from interfaces.presentation import definition_json
+
+logger = logging.getLogger("saga")
+
+
+class DefinitionListView(APIView):
+    """The workflows."""
+
+    roles = {"GET": (CLIENT, READER), "POST": (ADMIN,)}
+
+    @docs.definition_list
+    def get(self, request: Request) -> Response:  # noqa: ARG002 - DRF's signature
+        """List workflows."""
+        results = [
+            {"name": d.name, "version": d.version, "title": d.title, "steps": [step.name for step in d.steps]}
+            for d in engine().definitions.all()
+        ]
+        return Response({"results": results})
+
+    @docs.definition_publish
+    def post(self, request: Request) -> Response:
+        """Publish a workflow, or a new version of one."""
+        dry_run = _only_dry_run(request.query_params)
+        if type(request.data) is not dict:
+            raise ValidationError({"body": ["must be an object: the definition"]})
+        definition, is_new = platform().publisher.publish(request.data, dry_run=dry_run)
+        place = f"/api/sagas/definitions/{definition.name}/{definition.version}/"
+        if is_new and not dry_run:
+            more = {"workflow": definition.name, "version": definition.version, "actor": request.user.name}
+            logger.info("definition stored", extra=more)
+            return Response(definition_json(definition), status=201, headers={"Location": place})
+        return Response(definition_json(definition), headers={} if is_new else {"Location": place})
+
+
+class DefinitionView(APIView):
+    """One version of a workflow."""
+
+    roles = {"GET": (CLIENT, READER)}
+
+    @docs.definition_detail
+    def get(self, request: Request, name: str, version: int) -> Response:  # noqa: ARG002 - DRF's signature
+        """Show a workflow."""
+        definition = engine().definitions.version(name, version)
+        return Response(definition_json(definition))
+
+
+def _only_dry_run(parameters: Any) -> bool:
+    """`?dry_run=true`. Raises ValidationError for anything else: what was meant to be tried must not be stored."""
+    faults = {name: ["is not a parameter; there is dry_run"] for name in parameters if name != "dry_run"}
+    text = parameters.get("dry_run", "false").lower()
+    if text not in {"true", "false", "1", "0"}:
+        faults["dry_run"] = ["must be true or false"]
+    if faults:
+        raise ValidationError(faults)
+    return text in {"true", "1"}
