@@ -8,6 +8,7 @@ from application.ports import Definitions
 from domain.definition import SagaDefinition
 from domain.definition_reader import read_definition
 from domain.exceptions import DefinitionInvalid
+from domain.lint import Finding, Limits, lint
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,11 @@ class Publisher:
 
     definitions: Definitions
     services: Collection[str]
+    limits: Limits
+
+    def findings(self, definition: SagaDefinition) -> list[Finding]:
+        """What may not be meant in it, with what this installation decides."""
+        return lint(definition, self.limits)
 
     def examine(self, content: Any) -> SagaDefinition:
         """The definition that this JSON says, if it could be published. Raises DefinitionInvalid with every fault."""
@@ -42,9 +48,8 @@ class Publisher:
 
     def _service_faults(self, definition: SagaDefinition) -> Iterator[str]:
         for index, step in enumerate(definition.steps):
-            for name in ("action", "compensation", "inquiry"):
+            for name in ("action", "inquiry", "compensation"):
                 request = getattr(step, name)
-                service = getattr(request, "service", None)
-                if service is not None and service not in self.services:
-                    there_is = ", ".join(sorted(self.services))
-                    yield f"steps[{index}].{name}.service: no URL is configured for {service!r}; there is {there_is}"
+                if request and request.service not in self.services:
+                    place, there_is = f"steps[{index}].{name}.service", ", ".join(sorted(self.services))
+                    yield f"{place}: no URL is configured for {request.service!r}; there is {there_is}"

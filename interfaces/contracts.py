@@ -3,6 +3,7 @@
 from typing import Any
 
 from domain.events import EventType, SagaStatus
+from domain.lint import Severity
 from domain.workflows.commandes import COMMANDES, EtatSaga
 from domain.workflows.partner_creation import PARTNER_CREATION
 
@@ -255,9 +256,16 @@ STATISTICS = _object(
 DEFINITION_LIST = _object(
     {"results": _list(_object({"name": TEXT, "version": COUNT, "title": TEXT, "steps": _list(TEXT)}))}
 )
+FINDING = _object(
+    {
+        "severity": {"type": "string", "enum": [severity.value for severity in Severity]},
+        "path": TEXT,
+        "message": TEXT,
+    }
+)
 DEFINITION: Schema = {
     "type": "object",
-    "required": ["name", "version", "steps", "input_schema", "states", "transitions"],
+    "required": ["name", "version", "steps", "input_schema", "states", "transitions", "findings"],
     "properties": {
         "name": TEXT,
         "version": COUNT,
@@ -265,6 +273,7 @@ DEFINITION: Schema = {
         "input_schema": ANY_OBJECT,
         "states": ANY_OBJECT,
         "transitions": _list(_list(TEXT)),
+        "findings": {**_list(FINDING), "description": "What may not be meant in it"},
     },
 }
 _STATES = ("initial_state", "completed_state", "compensating_state", "compensated_state", "failed_state")

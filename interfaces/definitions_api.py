@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from domain.definition import SagaDefinition
 from interfaces import documentation as docs
 from interfaces.callers import ADMIN, CLIENT, READER
 from interfaces.platform import engine, platform
@@ -41,8 +42,8 @@ class DefinitionListView(APIView):
         if is_new and not dry_run:
             more = {"workflow": definition.name, "version": definition.version, "actor": request.user.name}
             logger.info("definition stored", extra=more)
-            return Response(definition_json(definition), status=201, headers={"Location": place})
-        return Response(definition_json(definition), headers={} if is_new else {"Location": place})
+            return Response(_shown(definition), status=201, headers={"Location": place})
+        return Response(_shown(definition), headers={} if is_new else {"Location": place})
 
 
 class DefinitionView(APIView):
@@ -53,8 +54,11 @@ class DefinitionView(APIView):
     @docs.definition_detail
     def get(self, request: Request, name: str, version: int) -> Response:  # noqa: ARG002 - DRF's signature
         """Show a workflow."""
-        definition = engine().definitions.version(name, version)
-        return Response(definition_json(definition))
+        return Response(_shown(engine().definitions.version(name, version)))
+
+
+def _shown(definition: SagaDefinition) -> dict[str, Any]:
+    return definition_json(definition, platform().publisher.findings(definition))
 
 
 def _only_dry_run(parameters: Any) -> bool:

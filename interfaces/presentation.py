@@ -1,5 +1,6 @@
 """A saga as the engine's own API shows it."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from domain.calls import Task
 from domain.definition import Request, SagaDefinition, Step
 from domain.entities import Saga
 from domain.events import SagaEvent
+from domain.lint import Finding
 
 
 def listed_json(row: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +86,12 @@ def event_json(event: SagaEvent) -> dict[str, Any]:
     return {name: getattr(event, name) for name in SagaEvent.__slots__}
 
 
-def definition_json(definition: SagaDefinition) -> dict[str, Any]:
-    """A definition with its states and transitions, which follow from it."""
+def definition_json(definition: SagaDefinition, findings: Iterable[Finding]) -> dict[str, Any]:
+    """A definition with its states and transitions, which follow from it, and what may not be meant in it."""
     states = {status.value: sorted(words) for status, words in definition.states_by_status().items()}
-    return {**asdict(definition), "states": states, "transitions": sorted(definition.transitions())}
+    return {
+        **asdict(definition),
+        "states": states,
+        "transitions": sorted(definition.transitions()),
+        "findings": [asdict(finding) for finding in findings],
+    }

@@ -14,7 +14,8 @@ from django.db import OperationalError, connection
 
 from application.operations import Operations
 from application.publishing import Publisher
-from application.saga_orchestrator import SagaOrchestrator, lease_for
+from application.saga_orchestrator import ANSWER_WITHIN, OVERHEAD, SagaOrchestrator, lease_for
+from domain.lint import Limits
 from domain.workflows import shipped_definitions
 from infrastructure import health, metrics, observation
 from infrastructure.bulk_store import PostgresBulkStore
@@ -97,7 +98,7 @@ def platform() -> Platform:
         heartbeat=health.WorkerHeartbeat(),
         notices=PostgresNotices,
         retention=PostgresRetention(),
-        publisher=Publisher(definitions(), config["SERVICES"]),
+        publisher=publisher(),
         bulk=PostgresBulkStore(),
         checks={
             "database": health.database,
@@ -106,6 +107,20 @@ def platform() -> Platform:
         },
         exposition=metrics.exposition,
     )
+
+
+@cache
+def publisher() -> Publisher:
+    """What publishes workflows here, and what it holds them to."""
+    config = settings.SAGA_ORCHESTRATOR_CONFIG
+    gateway_url, services = config["KONG_GATEWAY"]["BASE_URL"], config["SERVICES"]
+    limits = Limits(
+        deadline=config["SAGA_TIMEOUT"],
+        max_retries=config["MAX_RETRIES"],
+        longest_wait=ANSWER_WITHIN - OVERHEAD,
+        direct=frozenset(name for name, url in services.items() if not url.startswith(gateway_url)),
+    )
+    return Publisher(definitions(), services, limits)
 
 
 def new_id() -> UUID:

@@ -10,6 +10,7 @@ from django.db import connection
 
 from domain.definition_reader import read_definition
 from domain.exceptions import DefinitionChanged
+from domain.workflows import shipped_definitions
 from domain.workflows.commandes import COMMANDES
 from infrastructure.definition_codec import to_json
 from infrastructure.definition_store import FRESH, DefinitionStore
@@ -74,7 +75,9 @@ def changed(*path_and_value):
 
 
 def stored():
-    return set(DefinitionRow.objects.exclude(name="commandes").values_list("name", "version"))
+    """The versions that did not ship."""
+    shipped = {(definition.name, definition.version) for definition in shipped_definitions()}
+    return set(DefinitionRow.objects.values_list("name", "version")) - shipped
 
 
 @pytest.fixture
@@ -221,6 +224,18 @@ def test_a_service_that_cannot_be_called_is_refused_with_those_that_can(api):
 
     there_is = ", ".join(sorted(bootstrap.platform().publisher.services))
     assert errors["steps[0].action.service"] == [f"no URL is configured for 'mail'; there is {there_is}"]
+
+
+def test_what_may_not_be_meant_is_shown_and_stops_nobody(api):
+    slow = changed("steps", 1, "action", "timeout", 12)
+    slow["steps"][1]["compensation"]["body"] = {}
+
+    for answer in (api.post(f"{DEFINITIONS}?dry_run=true", slow), api.post(DEFINITIONS, slow)):
+        found = {finding["path"]: finding for finding in answer.json()["findings"]}
+        assert set(found) >= {"steps[1].retry", "steps[1].action.timeout", "steps[1].compensation"}
+        assert found["steps[1].compensation"]["severity"] == "warning"
+    shown = shaped(api.get(f"{DEFINITIONS}loan/1/"), contracts.DEFINITION)
+    assert {finding["path"] for finding in shown["findings"]} == set(found)
 
 
 # --- a sixth workflow, added to a service that runs ------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_what_is_wrong_elsewhere_is_named_beside_what_has_the_wrong_shape():
     found = faults(change)
     assert list(found) == ["steps[0].action.timeout", "steps[2].extra", "steps[0].action.path", "steps[2].name",
                            "steps[2].action.method"]  # fmt: skip
-    assert "there is name, action, compensation" in found["steps[2].extra"][0]
+    assert "there is name, action, publish" in found["steps[2].extra"][0]
 
 
 @pytest.mark.parametrize("name", ["a) b", "(x).y: z", "", "a\nb"])

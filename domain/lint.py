@@ -1,0 +1,277 @@
+"""What is allowed in a definition and yet probably not meant: findings, each with its place and why it matters.
+
+A fault (definition_faults.py) makes a definition unsafe, and is refused. A finding makes it surprising: it is shown to
+whoever publishes or reads the definition, and stops nobody.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from domain.definition import Publish, Request, RetryPolicy, SagaDefinition, Step
+from domain.templates import Expression, parse
+
+GATEWAY_READ = 10.0
+"""Seconds after which the gateway gives a participant up (`read_timeout` in kong/kong.yml)."""
+_UNREAD = "is read by no step, yet an answer without it turns the saga back; leave it out unless people look at it"
+_CHANGES = frozenset({"PUT", "PATCH", "DELETE"})
+_SECRET = re.compile(r"(?i)(pass(word|phrase)?|secret|api_?key|token|credentials?|authorization)")
+_SHAPED_ELSEWHERE = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas"})
+"""With one of these a schema's `properties` are not all that an input may have."""
+
+
+class Severity(StrEnum):
+    """How much a finding matters."""
+
+    WARNING = "warning"
+    """It will go wrong, or never does what it says."""
+    INFO = "info"
+    """It may well be meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to think about; `path` as in a fault: `steps[1].action.timeout`."""
+
+    severity: Severity
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the installation decides, in seconds. `direct`: the services that are not called through the gateway."""
+
+    deadline: float = 30.0
+    max_retries: int = 3
+    longest_wait: float = 30.0
+    """A workflow with a call that may take this long is never waited for."""
+    gateway_read: float = GATEWAY_READ
+    direct: Collection[str] = ()
+
+
+def lint(definition: SagaDefinition, limits: Limits) -> list[Finding]:
+    """What may not be meant, in the order of the definition."""
+    findings = [*_time_findings(definition, limits), *_input_findings(definition)]
+    for index, step in enumerate(definition.steps):
+        where = f"steps[{index}]"
+        pivot = next((before.name for before in definition.steps[:index] if before.pivot), None)
+        findings += _step_findings(step, where, pivot)
+        findings += _retry_findings(step, where, _deadline(definition, limits), limits.max_retries)
+        findings += _request_findings(step, where, limits)
+        findings += _output_findings(definition, index)
+    return findings
+
+
+def _warning(path: str, message: str) -> Finding:
+    return Finding(Severity.WARNING, path, message)
+
+
+def _info(path: str, message: str) -> Finding:
+    return Finding(Severity.INFO, path, message)
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def _time_findings(definition: SagaDefinition, limits: Limits) -> Iterator[Finding]:
+    deadline = _deadline(definition, limits)
+    once = sum(_patience(step) for step in definition.steps)
+    if once > deadline:
+        yield _warning(
+            "deadline",
+            f"is {deadline:g} s, yet the steps may take {once:g} s without a single repetition: a saga whose "
+            "participants are slow but well is undone; shorten timeouts, or lengthen the deadline",
+        )
+    if definition.longest_call() >= limits.longest_wait:
+        yield _info(
+            "steps",
+            f"have a call of {definition.longest_call():g} s: a start is answered 202 at once, since the gateway does "
+            "not wait that long",
+        )
+
+
+def _retry_findings(step: Step, where: str, deadline: float, max_retries: int) -> Iterator[Finding]:
+    attempts = 1 + (max_retries if step.retry.max_retries is None else step.retry.max_retries)
+    patience = _patience(step)
+    longest = _longest(step.retry, attempts, patience)
+    if step.action and attempts > 1 and longest > deadline:
+        yield _warning(
+            f"{where}.retry",
+            f"gives {attempts} attempts of {patience:g} s, up to {longest:.0f} s with the waits between "
+            f"them; the deadline of {deadline:g} s comes first",
+        )
+    if step.compensation and step.undo_retry.max_retries == 0:
+        yield _warning(f"{where}.undo_retry", "tries an undo once: any failure of it parks the saga for a person")
+
+
+def _patience(step: Step) -> float:
+    """Seconds that one attempt may take."""
+    return step.action.timeout if step.action else step.awaits.timeout if step.awaits else 0.0
+
+
+def _longest(policy: RetryPolicy, attempts: int, timeout: float) -> float:
+    """Seconds of all attempts and of the longest waits between them."""
+    return attempts * timeout + sum(policy.ceiling(attempt) for attempt in range(1, min(attempts, 1000)))
+
+
+def _deadline(definition: SagaDefinition, limits: Limits) -> float:
+    return limits.deadline if definition.deadline is None else definition.deadline
+
+
+# --- steps and their requests -----------------------------------------------------------------------------------------
+
+
+def _step_findings(step: Step, where: str, pivot: str | None) -> Iterator[Finding]:
+    method, undo = step.action.method if step.action else "", "compensation" if step.compensation else "undo_publish"
+    if step.safe and method in _CHANGES:
+        yield _warning(f"{where}.safe", f"is declared of a {method}, which is never undone then")
+    if step.safe and method == "POST":
+        yield _info(f"{where}.safe", "is declared of a POST: it is never undone; right for a quote or a search")
+    if step.undoable and method == "GET":
+        yield _info(f"{where}.{undo}", "undoes a GET; a step that only reads is `safe`")
+    if pivot and step.undoable:
+        yield _warning(f"{where}.{undo}", f"never happens: after the pivot {pivot!r} nothing is undone")
+    if pivot and step.reject_when:
+        yield _warning(
+            f"{where}.reject_when",
+            f"parks the saga for a person when it is true: there is no way back after the pivot {pivot!r}; ask before "
+            "it",
+        )
+    if step.undoable and not _names_its_do(step):
+        yield _warning(
+            f"{where}.{undo}",
+            "does not say which call it undoes: a participant that the do has not reached yet cannot know what to "
+            'refuse later; send "undo_of": "${saga.do_key}"',
+        )
+
+
+def _names_its_do(step: Step) -> bool:
+    undo = (step.compensation or step.undo_publish, "")
+    reads = {path for _, each, _ in _templates(*undo) for path in each.reads}
+    own = any(path[:2] == ("steps", step.name) for path in reads)  # what its inquiry found out
+    return own or bool(reads & {("saga", "do_key"), ("saga", "id"), ("saga",)})
+
+
+def _request_findings(step: Step, where: str, limits: Limits) -> Iterator[Finding]:
+    for name, request in _sendings(step):
+        place = f"{where}.{name}"
+        if isinstance(request, Request) and _outlasts_the_gateway(request, limits):
+            yield _warning(
+                f"{place}.timeout",
+                f"is {request.timeout:g} s, but the gateway gives the participant up after {limits.gateway_read:g} s",
+            )
+        for path in _secrets(request.body, f"{place}.body"):
+            yield _warning(path, "looks like a secret, and everybody who may read workflows reads it")
+
+
+def _outlasts_the_gateway(request: Request, limits: Limits) -> bool:
+    return request.timeout > limits.gateway_read and request.service not in limits.direct
+
+
+def _secrets(value: Any, path: str) -> Iterator[str]:
+    """Where a text without a template stands under a name that secrets have."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            where = f"{path}.{name}"
+            if isinstance(part, str) and part and _SECRET.fullmatch(name) and not _expressions(part):
+                yield where
+            yield from _secrets(part, where)
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            yield from _secrets(part, f"{path}[{index}]")
+
+
+# --- what is read, and what is there to read --------------------------------------------------------------------------
+
+
+def _input_findings(definition: SagaDefinition) -> Iterator[Finding]:
+    schema = definition.input_schema
+    known = schema.get("properties")
+    if not isinstance(known, Mapping) or _SHAPED_ELSEWHERE & set(schema):
+        return
+    required = schema.get("required", [])
+    read: set[str] = set()
+    for path, expression, alone in _all_templates(definition):
+        for root, *rest in expression.reads:
+            if root != "input":
+                continue
+            if not rest:
+                read |= set(known)
+                continue
+            read.add(rest[0])
+            if rest[0] not in known:
+                yield _warning(path, f"reads input.{rest[0]}, which the input's schema does not have")
+            elif rest[0] not in required and not alone and expression.text == f"input.{'.'.join(rest)}":
+                yield _warning(path, f"needs input.{rest[0]}, which may be left out: there is no text for null")
+    for name in known:
+        if name not in read:
+            yield _info(f"input_schema.properties.{name}", "is asked for, and nothing reads it")
+
+
+def _output_findings(definition: SagaDefinition, index: int) -> Iterator[Finding]:
+    """Reads of what the step's output does not have, which are null; and what it must have though nothing reads it."""
+    step = definition.steps[index]
+    known = step.output if isinstance(step.output, Mapping) else None
+    reads = [
+        (path, reading[2:])
+        for path, expression, _ in _all_templates(definition)
+        for reading in expression.reads
+        if reading[:2] == ("steps", step.name)
+    ]
+    for path, rest in reads:
+        if rest and step.foreach:
+            yield _warning(path, f"is null: {step.name!r} is a foreach step, whose output is a list")
+        elif rest and known is not None and rest[0] not in known:
+            yield _warning(path, f"is null: the output of {step.name!r} has no {rest[0]!r}")
+    used = {rest[0] for _, rest in reads if rest}
+    if index < len(definition.steps) - 1 and all(rest and not step.foreach for _, rest in reads):
+        for name in sorted((known or {}).keys() - used):
+            if _expressions(step.output[name]):
+                yield _info(f"steps[{index}].output.{name}", _UNREAD)
+
+
+def _all_templates(definition: SagaDefinition) -> Iterator[tuple[str, Expression, bool]]:
+    """Every expression with its place, and whether it may be null there."""
+    for index, step in enumerate(definition.steps):
+        where = f"steps[{index}]"
+        for name in ("when", "foreach", "reject_when", "reject_reason", "output"):
+            for path, expression, alone in _placed(getattr(step, name), f"{where}.{name}"):
+                yield path, expression, alone or name == "reject_reason"
+        for name, sending in _sendings(step):
+            for path, expression, alone in _templates(sending, f"{where}.{name}"):
+                yield path, expression, alone or step.when is not None
+
+
+def _templates(sending: Request | Publish | None, where: str) -> Iterator[tuple[str, Expression, bool]]:
+    for part in ("path", "query", "body"):
+        for path, each, alone in _placed(getattr(sending, part, None), f"{where}.{part}"):
+            yield path, each, alone and part != "path"
+
+
+def _placed(value: Any, path: str) -> Iterator[tuple[str, Expression, bool]]:
+    """The expressions in a template, each with its place and whether it stands alone in its text."""
+    if isinstance(value, str):
+        yield from ((path, each, len(parse(value)) == 1) for each in _expressions(value))
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _placed(part, f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            yield from _placed(part, f"{path}[{index}]")
+
+
+def _expressions(value: Any) -> list[Expression]:
+    if not isinstance(value, str):
+        return [each for _, each, _ in _placed(value, "")]
+    return [part for part in parse(value) if isinstance(part, Expression)]
+
+
+def _sendings(step: Step) -> Iterator[tuple[str, Request | Publish]]:
+    """The step's calls and messages, each with its field."""
+    for name in ("action", "publish", "inquiry", "compensation", "undo_publish"):
+        sending = getattr(step, name)
+        if sending:
+            yield name, sending
