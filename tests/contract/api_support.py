@@ -169,7 +169,8 @@ with warnings.catch_warnings():
 
 @pytest.fixture
 def api(db: None, monkeypatch: pytest.MonkeyPatch) -> Api:
-    bootstrap.definitions()._loaded.clear()  # an earlier test may have stored another workflow under the same version
+    for known in (bootstrap.definitions()._loaded, bootstrap.definitions()._validators):
+        known.clear()  # an earlier test may have stored another workflow under the same version
     bootstrap.start()
     participants, clock = Scripted(), MovedClock()
     engine = replace(bootstrap.engine(), participants=participants, clock=clock, max_retries=1, saga_timeout=10.0)

@@ -8,7 +8,7 @@ from api_support import UNKNOWN_ID, problem, shaped, stored
 
 from application.messages import signal
 from application.recovery import claim_due, drive
-from domain.outcomes import Rejected
+from domain.outcomes import Rejected, Succeeded
 from infrastructure.models import OutboxRow
 from interfaces import contracts
 from saga_service import bootstrap
@@ -23,7 +23,12 @@ PARTNER = {
     "direccion": "123 Main Street",
     "correlation_id": "unique-correlation-id",
 }
-api_support.DONE["create_partner"] = {"partner_id": "partner-123"}
+
+
+@pytest.fixture(autouse=True)
+def _integraciones(api):
+    created, deleted = Succeeded({"partner_id": "partner-123"}), Succeeded()
+    api.participants.answers |= {"create_partner:do": created, "create_partner:undo": deleted}
 
 
 def work():
@@ -80,7 +85,7 @@ def test_a_refused_alliance_deletes_the_partner(api, waiting):
 
 
 def test_a_refused_partner_fails_the_saga(api):
-    api.participants.answers["create_partner"] = Rejected("exists")
+    api.participants.answers["create_partner:do"] = Rejected("exists")
     saga_id = api.post(START, PARTNER).json()["saga_id"]
     work()
     assert status(api, saga_id)["status"] == "failed"

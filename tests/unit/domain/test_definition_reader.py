@@ -75,7 +75,7 @@ def test_a_value_of_another_kind_is_refused_and_nothing_that_follows_from_it(nam
 
 def test_a_step_without_a_name_is_the_only_thing_wrong_with_those_that_read_it():
     def change(content):
-        content["steps"][1]["action"]["body"] = {"id": "${steps.book}", "x": "${steps.nobody}"}
+        content["steps"][2]["action"]["body"] = {"id": "${steps.book}", "x": "${steps.nobody}"}
         del content["steps"][0]["name"]
 
     assert faults(change) == {"steps[0].name": ["is required"]}
