@@ -15,18 +15,30 @@ _VERBS = {Action.DO: "the call", Action.UNDO: "the undo", Action.INQUIRE: "the i
 def explain(seen: Seen, now: datetime) -> str:
     """One paragraph. Times are UTC."""
     saga = seen.saga
-    if saga.status is SagaStatus.COMPLETED:
-        return f"Completed in {_took(saga)}: every step is done."
     if saga.finished:
-        return f"Ended after {_took(saga)}, {_left(saga)}. {_why(saga)}"
+        return _ended(saga)
     if saga.status is SagaStatus.PAUSED:
         return f"{_paused(saga)} Nothing goes out until it is resumed. Then: {_calls(saga, now)}"
     if saga.status is SagaStatus.STUCK:
         return f"Parked: {saga.parked_reason}. {_owed(saga)} A person must retry it, skip the step, or resolve it."
     if saga.status is SagaStatus.WAITING:
         return f"{_calls(saga, now)} It needs no driver until then."
-    why = f" {_why(saga)}" if saga.failure else ""
+    why = f" {_why(saga)}" if saga.failure else _overdue(saga, now)
     return f"{_calls(saga, now)} {_driver(seen, now)}{why}"
+
+
+def _ended(saga: Saga) -> str:
+    if saga.history[-1].type is EventType.SAGA_RESOLVED:
+        return _resolved(saga)
+    if saga.status is SagaStatus.COMPLETED:
+        return f"Completed in {_took(saga)}: every step is done."
+    return f"Ended after {_took(saga)}, {_left(saga)}. {_why(saga)}"
+
+
+def _resolved(saga: Saga) -> str:
+    act, debts = saga.history[-1], saga.debts() if saga.status is not SagaStatus.COMPLETED else []
+    left = f" What was owed then was left to people: the undo of {', '.join(debts)}." if debts else ""
+    return f"Declared {saga.status} by {act.actor} at {_clock(act.at)}: {act.reason}.{left}"
 
 
 def _took(saga: Saga) -> str:
@@ -81,6 +93,14 @@ def _last(event: SagaEvent) -> str:
     if event.type is EventType.ATTEMPT_POSTPONED:
         return f"put off: {event.reason}"
     return f"last answer from {event.service}, {event.outcome}: {event.reason}"
+
+
+def _overdue(saga: Saga, now: datetime) -> str:
+    if saga.status is not SagaStatus.RUNNING or now < saga.deadline_at:
+        return ""
+    return (
+        f" Its deadline passed at {_clock(saga.deadline_at)}: it turns back unless it is past its point of no return."
+    )
 
 
 def _driver(seen: Seen, now: datetime) -> str:

@@ -44,7 +44,7 @@ class Operations:
             now = self.engine.clock.now()
             saga, events = self._decided(saga_id, act, by, now)
             if not events:
-                return saga
+                return self.engine.store.load(saga_id)  # as it is stored, without what was only thought through
             try:
                 # Crash before this write: nothing happened, and the person is not told that it did. Crash after it:
                 # the saga is due, whoever claims it goes on from there; asked again, the act finds its effect there.

@@ -57,6 +57,7 @@ class Work:
     """An attempt ended unknown, or its driver vanished: it has to be undone although it never succeeded."""
     undone: bool = False
     undo_given_up: bool = False
+    inquiry_given_up: bool = False
     output: Any = None
     rendered: dict[str, Any] | None = None
     """The pending call's request, kept from when it was made due: templates are rendered once."""

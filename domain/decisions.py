@@ -6,6 +6,7 @@ Every decision is an event, applied to the saga at once; nothing else changes it
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 from zlib import crc32
 
@@ -27,6 +28,10 @@ class Answer:
     attempt: Attempt
     outcome: Outcome
     facts: CallFacts | None = None
+
+
+LONGEST_PUT_OFF = 60.0
+"""Seconds between two looks at whether a participant may be called again."""
 
 
 class Deciding(Progress):
@@ -92,6 +97,26 @@ class Deciding(Progress):
             if attempt and attempt.action is Action.DO and attempt.due_at > now:
                 self._emit_failed(Answer(work, attempt, Unavailable("not repeated: the step has failed")), now, None)
 
+    def _drop_unsent(self, now: datetime) -> None:
+        """Before the next calls go out: a do that was due and is not under way does not follow a failure of its step.
+
+        Its driver has the answers to all that it has sent by now; what another one sent is known from `take_over`.
+        """
+        if self.status is SagaStatus.RUNNING and self.failure and self._pending:
+            for work in list(self._pending):
+                if work.pending and work.pending.action is Action.DO:
+                    dropped = Answer(work, work.pending, Unavailable("not repeated: the step has failed"))
+                    self._emit_failed(dropped, now, None)
+            self._continue(now)
+
+    def _put_off(self, work: Work, seconds: float) -> float:
+        """Seconds until a call that was put off is due again: longer each time in a row, and not all at once."""
+        place = (work.step.name, work.item)
+        mine = [event for event in self.history if (event.step, event.item) == place]
+        in_a_row = len(list(takewhile(lambda event: event.type is EventType.ATTEMPT_POSTPONED, reversed(mine))))
+        draw = crc32(f"{self._saga_scope['id']}#{in_a_row}".encode()) / 2**32
+        return max(seconds, (0.5 + draw / 2) * min(seconds * 2.0**in_a_row, LONGEST_PUT_OFF))
+
     def _turn_back(self, now: datetime) -> None:
         """A step has failed for good: find out what is unknown, then undo, or park where there is no way back."""
         assert self.failure is not None
@@ -99,9 +124,10 @@ class Deciding(Progress):
         unknown = [work for work in self._works.get(step.name, []) if work.maybe_done]
         if step.inquiry and unknown and not self._inquiry_waived:
             for work in unknown:
-                self._schedule(work, Action.INQUIRE, now)
+                if not work.inquiry_given_up:
+                    self._schedule(work, Action.INQUIRE, now)
             if not self._pending:
-                self._park(now, f"{step.name} may have been done, and the inquiry cannot be made")
+                self._park(now, f"{step.name} may have been done, and the inquiry was not answered")
             return
         if self._past_pivot(now):
             self._park(now, f"{step.name} failed after the point of no return: {self.failure.reason}")
@@ -173,8 +199,6 @@ class Deciding(Progress):
         else:
             retry_at = self._retry_at(answer, now, None)
             self._emit_failed(answer, now, retry_at)
-            if retry_at is None:
-                self._park(now, f"{answer.work.step.name} may have been done, and the inquiry was not answered")
 
     def _record_message(self, answer: Answer, now: datetime) -> None:
         answer.outcome = judge(answer.work.step, self._scope(answer.work), answer.outcome)

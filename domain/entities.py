@@ -55,6 +55,7 @@ class Saga(Operated):
         A call that depends on an answer that nobody has yet is its step and its request, with the templates in it.
         """
         calls: list[Task | tuple[Step, Request | Publish]] = []
+        self.expire(now)
         undoing = True
         while undoing and not self.resting:
             tasks = self.next_tasks(datetime.max.replace(tzinfo=now.tzinfo))
@@ -118,10 +119,11 @@ class Saga(Operated):
         It uses up no attempt. A do that would then come after the deadline has certainly not been done, and never is.
         """
         work, attempt = self._awaited(of)
-        until = now + timedelta(seconds=postponed.seconds)
+        until = now + timedelta(seconds=self._put_off(work, postponed.seconds))
         answer = Answer(work, attempt, Unavailable(postponed.reason))
         patience = self._patience(answer, now) if attempt.action is Action.DO else None
-        if patience is not None and until >= patience:
+        failed = attempt.action is Action.DO and self.failure is not None
+        if failed or (patience is not None and until >= patience):
             self._emit_failed(answer, now, None)
             self._continue(now)
         else:
@@ -133,6 +135,7 @@ class Saga(Operated):
 
         A call that may have gone out, and a message that was not answered, is taken as perhaps done.
         """
+        self._drop_unsent(now)
         self._lapse(now)
         if not self._overdue(now) or self.status not in FORWARD or self.failure:
             return self._take()

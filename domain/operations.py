@@ -31,26 +31,48 @@ class Operated(Deciding):
     def retry(self, by: By, now: datetime) -> list[SagaEvent]:
         """Try again now: what waits is due at once, and what was given up has a full budget again."""
         if self.status in FINISHED | {SagaStatus.PAUSED, SagaStatus.WAITING}:
+            if self._last_act() is EventType.RETRY_REQUESTED:
+                return []  # it went on at once
             raise NotAllowed(f"A {self.status} saga has nothing to retry.{self._hint()}")
-        if self.status in MOVING and all(work.pending and work.pending.due_at <= now for work in self._pending):
+        forward = self.status is SagaStatus.RUNNING and not self.failure
+        overdue = forward and self._overdue(now)  # it would turn back unless it gets its time again
+        all_due = all(work.pending and work.pending.due_at <= now for work in self._pending)
+        if self.status in MOVING and all_due and not overdue:
             return []
         status = self.held_from if self.status is SagaStatus.STUCK else self.status
         self._emit_act(EventType.RETRY_REQUESTED, by, now, status, due_at=self._new_deadline(now, status))
         self._continue(now)
         return self._take()
 
-    def skip(self, by: By, now: datetime, step: str, item: int | None = None, output: Any = None) -> list[SagaEvent]:
-        """Take the step at which the saga stands as done, or its undo as done: it was settled by hand.
+    def skip(
+        self,
+        by: By,
+        now: datetime,
+        step: str,
+        item: int | None = None,
+        *,
+        output: Any = None,
+        action: Action = Action.DO,
+    ) -> list[SagaEvent]:
+        """Take the step at which the saga stands as done, or with `undo` its undo: it was settled by hand.
 
         `item` counts from 0, for a foreach step. `output` is what later steps read as `${steps.<step>}`; refused
-        when it lacks something that they need.
+        when it lacks something that they need. Which of the two is meant is said, never guessed from the way the saga
+        goes: it may have turned back since the person looked.
         """
         work = self._skippable(step, item)
-        if self._skipped(work):
+        if self._skipped(work, action):
             return []
         if self.status in FINISHED:
             raise NotAllowed(f"A {self.status} saga has nothing to skip.{self._hint()}")
-        if self._direction() is SagaStatus.COMPENSATING:
+        undoing = self._direction() is SagaStatus.COMPENSATING
+        if undoing and action is Action.DO:
+            raise NotAllowed("The saga is undoing. To take an undo as done, say so: action 'undo'.")
+        if action is Action.UNDO and not undoing:
+            raise NotAllowed("The saga goes forward: there is no undo to skip.")
+        if action is Action.UNDO:
+            if output is not None:
+                raise NotAllowed("An undo has no output.")
             self._skip_undo(work, by, now)
         else:
             self._skip_do(work, by, now, output)
@@ -92,12 +114,13 @@ class Operated(Deciding):
     def resume(self, by: By, now: datetime) -> list[SagaEvent]:
         """Let a paused saga go on where it was; one that goes forward has its full time again."""
         if self.status is not SagaStatus.PAUSED:
-            acts = [event.type for event in self.history if event.type in _ACTS]
-            if acts and acts[-1] is EventType.SAGA_RESUMED:
+            if self._last_act() is EventType.SAGA_RESUMED and self.status not in HELD:
                 return []
             raise NotAllowed(f"The saga is {self.status}, not PAUSED.{self._hint()}")
-        due_at = self._new_deadline(now, self.held_from)
-        self._emit_act(EventType.SAGA_RESUMED, by, now, self.held_from, due_at=due_at)
+        # What it waited for may have been skipped meanwhile.
+        skipped = self.held_from is SagaStatus.WAITING and not self._pending
+        status = SagaStatus.RUNNING if skipped else self.held_from
+        self._emit_act(EventType.SAGA_RESUMED, by, now, status, due_at=self._new_deadline(now, status))
         self._continue(now)
         return self._take()
 
@@ -128,17 +151,14 @@ class Operated(Deciding):
             raise NotAllowed(f"{step} has {len(works)} items: say which `item`, from 0.")
         return works[item]
 
-    def _skipped(self, work: Work) -> bool:
-        """Whether the effect of an earlier skip stands."""
-        skipped = {
-            event.action
+    def _skipped(self, work: Work, action: Action) -> bool:
+        """Whether somebody has skipped just this, and it stands."""
+        stands = work.undone if action is Action.UNDO else work.done
+        return stands and any(
+            (event.type, event.step, event.item, event.action)
+            == (EventType.STEP_SKIPPED, work.step.name, work.item, action)
             for event in self.history
-            if event.type is EventType.STEP_SKIPPED and (event.step, event.item) == (work.step.name, work.item)
-        }
-        backward = {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED, SagaStatus.FAILED}
-        if self._direction() in backward:
-            return work.undone and Action.UNDO in skipped
-        return work.done and Action.DO in skipped
+        )
 
     def _direction(self) -> SagaStatus | None:
         """RUNNING or COMPENSATING, also while the saga is held."""
@@ -183,6 +203,9 @@ class Operated(Deciding):
                 )
 
     # --- words ---------------------------------------------------------------------------------------------------
+
+    def _last_act(self) -> EventType | None:
+        return next((event.type for event in reversed(self.history) if event.type in _ACTS), None)
 
     def _standing(self) -> str:
         if self._pending:

@@ -75,6 +75,8 @@ class Progress:
         self.parked_reason: str | None = None
         self.held_from: SagaStatus | None = None
         """What a parked or paused saga was doing, and does again when a person lets it."""
+        self.held_at: datetime | None = None
+        """Since when nothing has gone out."""
         self.finished_at: datetime | None = None
         self.history: list[SagaEvent] = []
         self.outputs: dict[str, Any] = {}
@@ -151,7 +153,7 @@ class Progress:
         assert event.seq == self.seq + 1, f"event {event.seq} cannot follow {self.seq}"
         assert event.status in NEXT[self.status], f"{event.status} cannot follow {self.status}"
         if event.status in HELD and self.status not in HELD:
-            self.held_from = self.status
+            self.held_from, self.held_at = self.status, event.at
         self.seq, self.status, self.state = event.seq, event.status, event.state
         self.history.append(event)
         self.finished_at = event.at if event.status in FINISHED else None
@@ -160,6 +162,8 @@ class Progress:
             fold(self, event)
         if event.status is not SagaStatus.STUCK:
             self.parked_reason = None
+        if event.status not in HELD:
+            self.held_at = None
 
     # --- questions ----------------------------------------------------------------------------------------------
 
@@ -185,6 +189,7 @@ class Progress:
 
     def _past_pivot(self, now: datetime, answered: Work | None = None) -> bool:
         """Whether a point of no return was passed, or may have been: a pivot's unanswered call that went out counts."""
+        now = self._sending_until(now)
         return any(
             work.done
             or work.maybe_done
@@ -193,6 +198,10 @@ class Progress:
             if step.pivot
             for work in self._works.get(step.name, [])
         )
+
+    def _sending_until(self, now: datetime) -> datetime:
+        """Until when what was due may have gone out: not while the saga was held."""
+        return min(now, self.held_at) if self.held_at else now
 
     def _all_work_reversed(self) -> Iterator[Work]:
         for step in reversed(self.definition.steps):
@@ -261,6 +270,8 @@ class Progress:
             return
         if event.action is Action.UNDO:
             work.undo_given_up = True
+        elif event.action is Action.INQUIRE:
+            work.inquiry_given_up = True
         else:
             self._fail(event)
 
@@ -303,7 +314,7 @@ class Progress:
         """Everything that waits is due, and what was given up has a full budget again."""
         self._on_resumed(event)
         for work in self._all_work_reversed():
-            work.undo_given_up = False
+            work.undo_given_up = work.inquiry_given_up = False
             if work.pending and work.pending.due_at > event.at:
                 work.pending = replace(work.pending, due_at=event.at)
         if self.failure and self.status is SagaStatus.RUNNING and self._past_pivot(event.at):
@@ -327,7 +338,7 @@ class Progress:
         self._open(self._step(event.step))
         for work in self._pending:
             assert work.pending
-            if work.pending.action is Action.DO and work.pending.due_at <= event.at:
+            if work.pending.action is Action.DO and work.pending.due_at <= self._sending_until(event.at):
                 work.maybe_done = True
             work.pending = work.rendered = None
         self._pending = []

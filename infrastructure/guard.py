@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 logger = logging.getLogger("saga")
 
-SLOT_WAIT = 0.1
+SLOT_WAIT = 0.02
 """Seconds that a call waits for a slot: a quick participant frees one, and a slow one may not hold up the thread."""
 FOR_UNDO = 2
 """Slots of each participant that only undo may take."""
@@ -40,6 +40,14 @@ class Refusal:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The right to one call; `probe`: it decides whether the circuit closes."""
+
+    name: str
+    probe: bool
+
+
 class Guard:
     """The breakers and bulkheads of one process. `limit`: calls to a participant at once; 0 `failures`: never opens."""
 
@@ -47,7 +55,7 @@ class Guard:
         self,
         failures: int = 5,
         pause: float = 5.0,
-        limit: int = 12,
+        limit: int = 8,
         clock: Callable[[], float] = time.monotonic,
         observe: Callable[[str, bool], None] | None = None,
     ) -> None:
@@ -57,8 +65,8 @@ class Guard:
         self._services: dict[str, _Service] = {}
         self._lock = threading.Lock()
 
-    def enter(self, name: str, *, undo: bool) -> Refusal | None:
-        """Take a slot, or say why not. Whoever got None must `leave`."""
+    def enter(self, name: str, *, undo: bool) -> "Entry | Refusal":
+        """Take a slot, or say why not. Whoever got an entry must `leave` with it."""
         service = self._service(name)
         limit = self._limit if undo else self._limit - FOR_UNDO
         with service.freed:
@@ -73,22 +81,24 @@ class Guard:
                 return refusal
             service.calls += 1
             service.probing = bool(service.pause)
-        return None
+            return Entry(name, probe=service.probing)
 
-    def leave(self, name: str, *, healthy: bool) -> None:
+    def leave(self, entry: "Entry", *, healthy: bool) -> None:
         """Give the slot back, and say whether the participant gave an answer of its own."""
+        name = entry.name
         service = self._service(name)
         with service.freed:
             service.calls -= 1
-            was_open, probed = bool(service.pause), service.probing
+            was_open = bool(service.pause)
             if healthy:
                 service.failures, service.pause = 0, 0.0
             else:
                 service.failures += 1
-                if self._failures and (probed or (not was_open and service.failures >= self._failures)):
+                if self._failures and (entry.probe or (not was_open and service.failures >= self._failures)):
                     service.pause = min(max(2 * service.pause, self._pause), LONGEST_PAUSE)
                     service.opened_at = self._clock()
-            service.probing = False
+            if entry.probe or healthy:
+                service.probing = False
             service.freed.notify_all()
             is_open = bool(service.pause)
         if is_open != was_open:

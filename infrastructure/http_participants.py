@@ -25,7 +25,7 @@ from urllib3.exceptions import NewConnectionError
 from domain.calls import Task
 from domain.events import Action
 from domain.outcomes import CallFacts, Outcome, Postponed, Rejected, Reply, Succeeded, Unavailable, Unknown
-from infrastructure.guard import Guard
+from infrastructure.guard import Guard, Refusal
 from infrastructure.http_connection import ParticipantAdapter
 
 CONNECT_TIMEOUT = 2.0
@@ -67,15 +67,15 @@ class HttpParticipants:
         base = self._bases.get(task.service)
         if base is None:
             return Reply(Unavailable(f"no URL is configured for the service {task.service!r}"))
-        refusal = self._guard.enter(task.service, undo=task.attempt.action is Action.UNDO)
-        if refusal:
-            return Reply(Postponed(refusal.reason, refusal.seconds))
+        entry = self._guard.enter(task.service, undo=task.attempt.action is Action.UNDO)
+        if isinstance(entry, Refusal):
+            return Reply(Postponed(entry.reason, entry.seconds))
         healthy = False
         try:
             reply = self._made(base, task)
-            healthy = reply.facts is not None and reply.facts.status not in _NOT_ANSWERING
+            healthy = _answers(reply)
         finally:
-            self._guard.leave(task.service, healthy=healthy)
+            self._guard.leave(entry, healthy=healthy)
         return reply
 
     def _made(self, base: str, task: Task) -> Reply:
@@ -143,6 +143,12 @@ class HttpParticipants:
 
 CallObserver = Callable[[CallFacts, Outcome], None]
 """Told of every call: metrics."""
+
+
+def _answers(reply: Reply) -> bool:
+    """Whether somebody is there; one who asks to come back later is."""
+    asked_to_wait = isinstance(reply.outcome, Unavailable) and reply.outcome.retry_after is not None
+    return asked_to_wait or (reply.facts is not None and reply.facts.status not in _NOT_ANSWERING)
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:

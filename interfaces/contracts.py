@@ -152,9 +152,10 @@ SKIP = _object(
         "preview": PREVIEW_FLAG,
         "step": TEXT,
         "item": {**COUNT, "description": "From 0, for a foreach step"},
+        "action": {"type": "string", "enum": ["do", "undo"], "description": "The step (unless told), or its undo"},
         "output": {**ANY_OBJECT, "description": "What later steps read as this step's output"},
     },
-    optional=("preview", "item", "output"),
+    optional=("preview", "item", "action", "output"),
 )
 RESOLVE = _object(
     {"reason": REASON, "preview": PREVIEW_FLAG, "outcome": {"type": "string", "enum": ["completed", "compensated"]}},

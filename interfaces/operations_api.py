@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from application.messages import signal
 from application.operations import Act
 from domain.entities import Saga
+from domain.events import Action
 from domain.exceptions import NotAwaited
 from domain.operations import By
 from interfaces import documentation as docs
@@ -49,9 +50,10 @@ class SkipView(APIView):
         """See `Saga.skip`."""
 
         def act(asked: Body) -> Act:
-            return partial(Saga.skip, step=asked.step(), item=asked.item(), output=asked.given.get("output"))
+            given = asked.given.get("output")
+            return partial(Saga.skip, step=asked.step(), item=asked.item(), action=asked.action(), output=given)
 
-        return _operated(request, saga_id, act, "step", "item", "output")
+        return _operated(request, saga_id, act, "step", "item", "action", "output")
 
 
 class CompensateView(APIView):
@@ -131,10 +133,11 @@ class Body:
         if not isinstance(request.data, dict):
             raise ValidationError({"body": ["must be an object"]})
         known = (*_COMMON, *fields)
-        self.given = {**request.query_params.dict(), **request.data}
+        query = request.query_params.dict()
+        self.given = {**query, **request.data}
         self._faults = {
-            name: [f"is not a field; there is {', '.join(known)}"] for name in self.given if name not in known
-        }
+            name: [f"is not a field; there is {', '.join(known)}"] for name in request.data if name not in known
+        } | {name: ["is not a parameter; there is preview"] for name in query if name != "preview"}
 
     def finish(self) -> None:
         """Raise what was wrong."""
@@ -164,6 +167,14 @@ class Body:
             self._fault("step", "is required: the name of the step to take as done")
             return ""
         return value
+
+    def action(self) -> Action:
+        """Whether the step or its undo."""
+        value = self.given.get("action", "do")
+        if value not in {"do", "undo"}:
+            self._fault("action", "must be do or undo")
+            return Action.DO
+        return Action(value)
 
     def item(self) -> int | None:
         """Which item of a foreach step, from 0."""

@@ -129,14 +129,21 @@ def test_every_verb_needs_a_reason_and_names_what_is_wrong(api, waiting, verb):
     for body in ({}, {"reason": " "}, {"reason": 7}, {"reason": "x" * 501}):
         assert "reason" in problem(api.post(at(waiting, verb), body), 400, "invalid")["errors"]
     assert "colour" in problem(api.post(at(waiting, verb), {**WHY, "colour": 1}), 400)["errors"]
+    assert "reason" in problem(api.post(at(waiting, verb) + "?reason=a%00b", {}), 400)["errors"]
     assert "preview" in problem(api.post(at(waiting, verb), {**WHY, "preview": "maybe"}), 400)["errors"]
     assert problem(api.post(at(waiting, verb), []), 400)
     assert stored() == before
 
 
 def test_fields_of_a_verb_are_checked(api, waiting):
-    for body, field in (({}, "step"), ({"step": 1}, "step"), ({"step": "a", "item": -1}, "item")):
+    for body, field in (
+        ({}, "step"),
+        ({"step": 1}, "step"),
+        ({"step": "a", "item": -1}, "item"),
+        ({"step": "a", "action": "x"}, "action"),
+    ):
         assert field in problem(api.post(at(waiting, "skip"), {**WHY, **body}), 400)["errors"]
+    assert "action" in problem(api.post(at(waiting, "skip"), {**WHY, "step": "a", "action": "x"}), 400)["errors"]
     assert "outcome" in problem(api.post(at(waiting, "resolve"), {**WHY, "outcome": "gone"}), 400)["errors"]
 
 

@@ -58,7 +58,7 @@ def test_acts_with_a_preview_first(api, parked):
 
 
 def test_skips_pauses_resumes_and_resolves(api, parked):
-    assert "is COMPENSATED" in saga("skip", parked, "--step", "reservation_stock", "--item", "0", *WHY)
+    assert "is COMPENSATED" in saga("skip", parked, "--step", "reservation_stock", "--item", "0", "--undo", *WHY)
     other = start(api, creation_commande=Unavailable("busy", 5.0))
     assert "is PAUSED" in saga("pause", other, *WHY)
     assert "is RUNNING" in saga("resume", other, *WHY)
@@ -80,6 +80,7 @@ def test_follows_a_saga_to_its_end(api):
         (("tail", UNKNOWN_ID), "there is no saga"),
         (("retry", "seven", *WHY), "invalid saga id value: 'seven'"),
         (("retry", UNKNOWN_ID), "required: --reason"),
+        (("retry", UNKNOWN_ID, "--reason", " "), "invalid reason"),
         (("skip", UNKNOWN_ID, *WHY), "required: --step"),
         (("skip", UNKNOWN_ID, "--step", "a", "--output", "{", *WHY), "invalid JSON value"),
         (("list", "--limit", "0"), "invalid limit"),

@@ -12,13 +12,15 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from application.operations import Act, Preview
 from application.queries import EventFilter, SagaFilter
 from domain.entities import Saga
-from domain.events import SagaStatus
+from domain.events import Action, SagaStatus
 from domain.exceptions import SagaError
 from domain.operations import By
+from interfaces.operations_api import LONGEST_REASON
 from interfaces.platform import platform
 from interfaces.presentation import call_json, seen_json
 from interfaces.wire import JSONRenderer
@@ -27,7 +29,13 @@ VERBS: dict[str, tuple[str, Callable[[Namespace], Act]]] = {
     "retry": ("try again now: what waits, and what was given up", lambda _: Saga.retry),
     "skip": (
         "take the step at which the saga stands, or its undo, as done",
-        lambda given: partial(Saga.skip, step=given.step, item=given.item, output=given.output),
+        lambda given: partial(
+            Saga.skip,
+            step=given.step,
+            item=given.item,
+            output=given.output,
+            action=Action.UNDO if given.undo else Action.DO,
+        ),
     ),
     "compensate": ("turn back and undo what was done, also of a completed saga", lambda _: Saga.compensate),
     "pause": ("hold the saga", lambda _: Saga.pause),
@@ -74,12 +82,13 @@ class Command(BaseCommand):
 
     def _add_verb(self, parser: ArgumentParser, verb: str) -> None:
         parser.add_argument("saga", type=_id, help="the saga's id")
-        parser.add_argument("--reason", required=True, help="why; kept in the saga's history")
+        parser.add_argument("--reason", required=True, type=_reason, help="why; kept in the saga's history")
         parser.add_argument("--actor", default=getpass.getuser(), help="who; kept too (default: you, %(default)s)")
         parser.add_argument("--preview", action="store_true", help="show the calls that would go out, and send none")
         if verb == "skip":
             parser.add_argument("--step", required=True, help="the step's name")
             parser.add_argument("--item", type=int, help="which item of a foreach step, from 0")
+            parser.add_argument("--undo", action="store_true", help="take its undo as done instead")
             parser.add_argument("--output", type=_json, help="what later steps read as its output, JSON")
         if verb == "resolve":
             parser.add_argument("--outcome", required=True, choices=["completed", "compensated"], help="how it ended")
@@ -125,7 +134,10 @@ class Command(BaseCommand):
         for name in ("id", "workflow", "version", "correlation_id", "status", "state", "created_at", "finished_at"):
             self.stdout.write(f"{name:<15} {shown[name]}")
         self.stdout.write(f"\n{shown['explanation']}\n")
-        for event in platform().queries.events(EventFilter(saga_id=given.saga), MOST):
+        after = max(0, shown["seq"] - MOST)
+        if after:
+            self.stdout.write(f"... {after} earlier events; GET {shown['events']} has them")
+        for event in platform().queries.events(EventFilter(saga_id=given.saga, after=(given.saga, after)), MOST):
             self.stdout.write(event_line(event))
 
     def _tail(self, given: Namespace) -> None:
@@ -186,11 +198,20 @@ def _last_seq(saga_id: UUID) -> int:
 def _said(command: BaseCommand) -> Iterator[None]:
     try:
         yield
-    except SagaError as error:
-        raise CommandError(str(error)) from None
+    except (SagaError, DatabaseError) as error:
+        raise CommandError(str(error).strip()) from None
     except KeyboardInterrupt:
         command.stderr.write("")
         sys.exit(130)
+
+
+def _reason(text: str) -> str:
+    if not 1 <= len(text.strip()) <= LONGEST_REASON:
+        raise ValueError
+    return text.strip()
+
+
+_reason.__name__ = f"reason (1 to {LONGEST_REASON} characters)"
 
 
 def _id(text: str) -> UUID:

@@ -186,19 +186,22 @@ class Run:
         if which % 2 and not self.saga.resting:
             self.replace_driver()
         place: tuple[Any, ...] = ()
+        told: dict[str, Any] = {}
         if verb == "skip":
             works = [work for step_works in self.saga._works.values() for work in step_works]
             work = works[which % len(works)] if works else None
-            place = (work.step.name, work.item, {"id": "by hand"}) if work else ("a",)
+            undo = self.saga.status is SagaStatus.COMPENSATING or self.saga.held_from is SagaStatus.COMPENSATING
+            told = {"action": Action.UNDO} if undo else {"output": {"id": "by hand"}}
+            place = (work.step.name, work.item) if work else ("a",)
         if verb == "resolve":
             place = (("completed", "compensated")[which % 2],)
         before = vars_of(self.saga)
         try:
-            self.store(getattr(self.saga, verb)(ANNA, self.now, *place))
+            self.store(getattr(self.saga, verb)(ANNA, self.now, *place, **told))
         except NotAllowed:
             assert vars_of(self.saga) == before
         else:
-            assert getattr(self.saga, verb)(ANNA, self.now, *place) == [] or verb in {"retry", "skip"}
+            assert getattr(self.saga, verb)(ANNA, self.now, *place, **told) == [] or verb == "retry"
             self.saga = self.replayed()
 
     def due(self) -> list[Task]:
@@ -235,7 +238,16 @@ def vars_of(saga: Saga) -> dict[str, Any]:
     """All that a saga knows, but the requests that it keeps rendered."""
     known = {name: value for name, value in vars(saga).items() if name not in {"_works", "_pending"}}
     works = [
-        (work.step.name, work.item, work.pending, work.done, work.maybe_done, work.undone, work.undo_given_up)
+        (
+            work.step.name,
+            work.item,
+            work.pending,
+            work.done,
+            work.maybe_done,
+            work.undone,
+            work.undo_given_up,
+            work.inquiry_given_up,
+        )
         for step_works in saga._works.values()
         for work in step_works
     ]

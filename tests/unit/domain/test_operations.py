@@ -6,7 +6,7 @@ import pytest
 
 from domain.definition import Request, RetryPolicy, Step
 from domain.entities import Saga
-from domain.events import EventType
+from domain.events import Action, EventType
 from domain.outcomes import Postponed, Rejected, Succeeded, Unavailable, Unknown
 from tests.support.dialogue import ANNA, START, Dialogue, step, workflow
 
@@ -78,6 +78,10 @@ class TestRetry:
         seq = dialogue.saga.seq
         assert dialogue.act("retry").saga.seq == seq
 
+    def test_of_an_overdue_saga_gives_it_its_time_again(self):
+        dialogue = waiting().later(60).act("retry").expire().expect(B)
+        assert dialogue.ok().saga.status == "COMPLETED"
+
     def test_of_what_has_ended_is_refused(self):
         assert "COMPLETED" in Dialogue(workflow(step("a"))).ok().refused("retry")
 
@@ -105,7 +109,7 @@ class TestSkip:
         dialogue.act("skip", "a", item=1).expect(A).ok().expect(B)
 
     def test_of_an_undo_takes_it_as_settled_by_hand(self):
-        stuck_undo().act("skip", "a").ends("COMPENSATED", "undone")
+        stuck_undo().act("skip", "a", action=Action.UNDO).ends("COMPENSATED", "undone")
 
     def test_past_the_point_of_no_return_goes_forward(self):
         stuck_past_pivot().act("skip", "b").expect(C).ok().ends("COMPLETED", "done")
@@ -116,9 +120,22 @@ class TestSkip:
         dialogue.act("skip", "a", output={"id": 7}).expect(B).given(Rejected("no")).expect("DELETE svc /a/7")
 
     def test_again_changes_nothing(self):
-        for dialogue, name in ((stuck_past_pivot(), "b"), (stuck_undo(), "a")):
-            seq = dialogue.act("skip", name).saga.seq
-            assert dialogue.act("skip", name).saga.seq == seq
+        for dialogue, name, action in ((stuck_past_pivot(), "b", Action.DO), (stuck_undo(), "a", Action.UNDO)):
+            seq = dialogue.act("skip", name, action=action).saga.seq
+            assert dialogue.act("skip", name, action=action).saga.seq == seq
+
+    def test_of_a_do_stands_when_the_saga_has_turned_back_meanwhile(self):
+        dialogue = waiting().later(60).expire()
+        assert "To take an undo as done, say so" in dialogue.refused("skip", "b", output={"id": 1})
+        dialogue = Dialogue(workflow(step("a"), step("b"))).given(Unavailable("busy", retry_after=20))
+        dialogue.act("skip", "a").expect(B).given(Rejected("no"))
+        seq = dialogue.saga.seq
+        assert dialogue.act("skip", "a").saga.seq == seq, "the undo of a is still owed"
+        dialogue.expect(UNDO_A).ok().ends("COMPENSATED", "undone")
+
+    def test_of_an_undo_is_said(self):
+        assert "there is no undo to skip" in waiting().refused("skip", "b", action=Action.UNDO)
+        assert "no output" in stuck_undo().refused("skip", "a", output={}, action=Action.UNDO)
 
     def test_of_a_paused_saga_waits_for_its_resume(self):
         dialogue = waiting().act("pause").act("skip", "b")
@@ -130,7 +147,7 @@ class TestSkip:
         assert "stands at b" in dialogue.refused("skip", "a")
         assert "There is no step 'z'; there is a, b." in dialogue.refused("skip", "z")
         assert "not come to b yet" in Dialogue(workflow(step("a"), step("b"))).refused("skip", "b")
-        assert "b owes no undo; owed are a" in stuck_undo().refused("skip", "b")
+        assert "b owes no undo; owed are a" in stuck_undo().refused("skip", "b", action=Action.UNDO)
 
 
 class TestCompensate:
@@ -193,6 +210,11 @@ class TestPause:
         assert dialogue.act("pause").saga.seq == seq
         assert dialogue.act("resume").act("resume").saga.seq == seq + 1
 
+    def test_means_that_nothing_goes_out_meanwhile(self):
+        definition = workflow(step("a"), step("b", pivot=True))
+        dialogue = Dialogue(definition).ok().given(Unavailable("busy", retry_after=10)).later(2).act("pause").later(60)
+        dialogue.act("compensate").expect(UNDO_A).ok().ends("COMPENSATED", "undone")
+
     def test_is_refused_where_nothing_moves(self):
         assert "STUCK" in stuck_undo().refused("pause")
         assert "STUCK, not PAUSED" in stuck_undo().refused("resume")
@@ -226,10 +248,10 @@ def test_every_act_is_an_event_with_its_actor_and_reason():
     assert {(event.actor, event.reason) for event in acts} == {("anna", "ticket 7")}
 
 
-def planned(dialogue: Dialogue, verb: str, *given: object) -> list[str]:
+def planned(dialogue: Dialogue, verb: str, *given: object, **options: object) -> list[str]:
     """What would go out, as `METHOD service /path`; `~` before what depends on an answer."""
     saga = Saga.restore(dialogue.saga.definition, dialogue.saga.origin, dialogue.events)
-    getattr(saga, verb)(ANNA, dialogue.now, *given)
+    getattr(saga, verb)(ANNA, dialogue.now, *given, **options)
     calls = saga.planned(dialogue.now)
     requests = [(call[1], "~") if isinstance(call, tuple) else (call, "") for call in calls]
     return [f"{mark}{request.method} {request.service} {request.path}" for request, mark in requests]
@@ -240,7 +262,7 @@ class TestPreview:
         assert planned(Dialogue(workflow(step("a"), step("b"))).ok().ok(), "compensate") == [UNDO_B, UNDO_A]
         assert planned(waiting(), "compensate") == [UNDO_A]
         assert planned(stuck_undo(), "retry") == [UNDO_A]
-        assert planned(stuck_undo(), "skip", "a") == []
+        assert planned(stuck_undo(), "skip", "a", action=Action.UNDO) == []
 
     def test_of_the_way_forward_is_the_due_calls_and_what_comes_after_their_answers(self):
         assert planned(stuck_past_pivot(), "retry") == [B, f"~{C}"]
@@ -273,6 +295,25 @@ class TestPostpone:
         dialogue = Dialogue(workflow(step("a"), step("b")), max_retries=0).ok().given(Rejected("no"))
         for _ in range(50):
             dialogue.events += dialogue.saga.postpone(Postponed("not now", 60), dialogue.now, dialogue.tasks()[0])
+        dialogue.expect(UNDO_A).ok().ends("COMPENSATED", "undone")
+
+    def test_takes_longer_each_time_in_a_row(self):
+        dialogue = Dialogue(workflow(step("a"), step("b")), max_retries=0).ok().given(Rejected("no"))
+        waits = []
+        for _ in range(10):
+            task = dialogue.tasks()[0]
+            dialogue.events += dialogue.saga.postpone(Postponed("busy", 1), dialogue.now, task)
+            waits.append((dialogue.saga.wake_at() - dialogue.now).total_seconds())
+        assert waits[0] == 1
+        assert waits[5] > 8
+        assert 30 <= waits[-1] <= 60
+
+    def test_after_its_step_has_failed_is_not_done_at_all(self):
+        definition = workflow(step("a"), step("b", pivot=True, foreach="${input.items}", concurrency=2))
+        dialogue = Dialogue(definition, {"items": [0, 1]}).ok()
+        first, second = dialogue.tasks()
+        dialogue.events += dialogue.saga.record(Rejected("no"), dialogue.now, of=first)
+        dialogue.events += dialogue.saga.postpone(Postponed("busy", 1), dialogue.now, second)
         dialogue.expect(UNDO_A).ok().ends("COMPENSATED", "undone")
 
     def test_means_that_nothing_went_out(self):

@@ -22,6 +22,7 @@ INQUIRED = {
     "retry": NEVER,
 }
 ASK = "GET svc /a/outcome"
+INQUIRED_ITEMS = {"inquiry": INQUIRY, "retry": NEVER}
 
 
 class TestRetries:
@@ -282,7 +283,7 @@ def test_an_inquiry_that_cannot_be_written_down_parks_the_saga():
     asking = Request(service="svc", method="GET", path="/a/${input.ref}")
     definition = workflow(step("a", inquiry=asking, retry=NEVER))
     dialogue = Dialogue(definition).given(Unknown("timeout")).ends("STUCK", "begun")
-    assert "the inquiry cannot be made" in dialogue.saga.parked_reason
+    assert "the inquiry was not answered" in dialogue.saga.parked_reason
 
 
 class TestAConditionalStep:
@@ -310,3 +311,13 @@ class TestAConditionalStep:
         definition = workflow(step("a", when="${input.go}", foreach="${input.items}"), step("b"))
         Dialogue(definition, {"go": False, "items": [1]}).expect(B).ok().ends("COMPLETED", "done")
         Dialogue(definition, {"go": True, "items": [1]}).expect(A).ok().expect(B)
+
+
+def test_inquiries_side_by_side_are_all_heard_before_the_saga_is_parked():
+    definition = workflow(step("a", foreach="${input.items}", concurrency=2, undo_retry=NEVER, **INQUIRED_ITEMS))
+    dialogue = Dialogue(definition, {"items": [0, 1]}).given(Unknown("?"), at=0).given(Unknown("?"), at=0)
+    first, second = dialogue.tasks()
+    dialogue.events += dialogue.saga.record(Unavailable("down"), dialogue.now, of=first)
+    dialogue.events += dialogue.saga.record(Succeeded({"outcome": "not_done"}), dialogue.now, of=second)
+    dialogue.ends("STUCK", "begun")
+    dialogue.act("retry").expect(ASK).ok({"outcome": "not_done"}).ends("FAILED", "refused")

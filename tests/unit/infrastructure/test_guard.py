@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from infrastructure.guard import BUSY_WAIT, FOR_UNDO, LONGEST_PAUSE, Guard
+from infrastructure.guard import BUSY_WAIT, FOR_UNDO, LONGEST_PAUSE, Entry, Guard, Refusal
 
 
 class Time:
@@ -27,10 +27,10 @@ def guard(time):
 
 def call(guard, *, healthy, undo=False, name="svc"):
     """Whether the call went out."""
-    refusal = guard.enter(name, undo=undo)
-    if refusal is None:
-        guard.leave(name, healthy=healthy)
-    return refusal is None
+    entry = guard.enter(name, undo=undo)
+    if isinstance(entry, Entry):
+        guard.leave(entry, healthy=healthy)
+    return isinstance(entry, Entry)
 
 
 def opened(guard):
@@ -65,9 +65,10 @@ def test_another_participant_is_called_as_before(guard):
 def test_a_single_probe_decides(guard, time):
     opened(guard)
     time.now = 10
-    assert guard.enter("svc", undo=False) is None
+    probe = guard.enter("svc", undo=False)
+    assert probe == Entry("svc", probe=True)
     assert guard.enter("svc", undo=True).seconds == BUSY_WAIT
-    guard.leave("svc", healthy=False)
+    guard.leave(probe, healthy=False)
     assert guard.enter("svc", undo=False).seconds == pytest.approx(20)
     time.now = 30
     assert call(guard, healthy=True)
@@ -96,28 +97,40 @@ def test_a_breaker_that_is_switched_off_never_opens(time):
 
 
 def test_a_slow_participant_has_a_limit_and_undo_has_slots_of_its_own(guard):
-    assert [guard.enter("svc", undo=False) for _ in range(4 - FOR_UNDO)] == [None] * (4 - FOR_UNDO)
+    entry = Entry("svc", probe=False)
+    assert [guard.enter("svc", undo=False) for _ in range(4 - FOR_UNDO)] == [entry] * (4 - FOR_UNDO)
     refusal = guard.enter("svc", undo=False)
     assert refusal.reason == "svc is busy: 2 calls are under way"
     assert refusal.seconds == BUSY_WAIT
-    assert [guard.enter("svc", undo=True) for _ in range(FOR_UNDO)] == [None] * FOR_UNDO
-    assert guard.enter("svc", undo=True) is not None
-    assert guard.enter("other", undo=False) is None
-    guard.leave("svc", healthy=True)
-    assert guard.enter("svc", undo=True) is None
+    assert [guard.enter("svc", undo=True) for _ in range(FOR_UNDO)] == [entry] * FOR_UNDO
+    assert isinstance(guard.enter("svc", undo=True), Refusal)
+    assert isinstance(guard.enter("other", undo=False), Entry)
+    guard.leave(entry, healthy=True)
+    assert guard.enter("svc", undo=True) == entry
+
+
+def test_a_call_from_before_the_opening_is_no_probe(guard, time):
+    early = guard.enter("svc", undo=False)
+    opened(guard)
+    time.now = 10
+    probe = guard.enter("svc", undo=False)
+    guard.leave(early, healthy=False)
+    assert guard.enter("svc", undo=True).seconds == BUSY_WAIT, "the probe is still out"
+    guard.leave(probe, healthy=True)
+    assert call(guard, healthy=True)
 
 
 def test_a_call_that_finds_no_slot_takes_the_next_that_is_freed(time):
     guard = Guard(limit=3, clock=time)
-    assert guard.enter("svc", undo=False) is None
-    freed = threading.Thread(target=lambda: guard.leave("svc", healthy=True))
+    first = guard.enter("svc", undo=False)
+    freed = threading.Thread(target=lambda: guard.leave(first, healthy=True))
     entered: list[object] = []
     waiting = threading.Thread(target=lambda: entered.append(guard.enter("svc", undo=False)))
     waiting.start()
     freed.start()
     waiting.join()
     freed.join()
-    assert entered == [None]
+    assert entered == [Entry("svc", probe=False)]
 
 
 def test_opening_and_closing_is_told_once(time):
