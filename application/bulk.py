@@ -3,14 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
 from application.operations import Act, Operations
 from domain.entities import Saga
-from domain.exceptions import LeaseLost, NotAllowed, SagaDriven, SagaNotFound
+from domain.events import SagaEvent
+from domain.exceptions import NotAllowed, SagaDriven, SagaError, StoreUnavailable
 from domain.operations import By
 
+DRIVEN_WAITS = (0.5, 1.0, 2.0, 4.0)
+"""Seconds between tries for a saga that a driver owns."""
 VERBS: dict[str, Act] = {"retry": Saga.retry, "compensate": Saga.compensate}
 """What can be done to many at once."""
 
@@ -64,6 +68,12 @@ class BulkStore(Protocol):
         None when the group is empty.
         """
 
+    def group(self, group: str) -> FailureGroup | None:
+        """One group; None when no saga is in that trouble."""
+
+    def in_trouble(self, saga_id: UUID, group: str) -> bool:
+        """Whether the saga is in that group now."""
+
     def load(self, bulk_id: UUID) -> Bulk | None:
         """One remedy."""
 
@@ -116,9 +126,27 @@ class BulkRunner:
         return True
 
     def _apply(self, bulk: Bulk, saga_id: UUID) -> str | None:
+        """Do it to one saga; why not, if it was not done. A saga that is driven is waited for a little."""
         by = By(actor=bulk.actor, reason=f"{bulk.reason} (bulk {bulk.id})")
-        try:
-            self.operations.act(saga_id, VERBS[bulk.verb], by)
-        except (NotAllowed, SagaDriven, SagaNotFound, LeaseLost) as error:
-            return str(error)
-        return None
+        for patience in (*DRIVEN_WAITS, None):
+            try:
+                if not self.store.in_trouble(saga_id, bulk.group):
+                    return "It is no longer in this trouble."
+                self.operations.act(saga_id, partial(_unless_ended, VERBS[bulk.verb]), by)
+            except SagaDriven as error:
+                if patience is None or self.pause(patience):
+                    return str(error)
+            except StoreUnavailable:
+                raise
+            except SagaError as error:
+                return str(error)
+            else:
+                return None
+        raise AssertionError  # the loop returns
+
+
+def _unless_ended(verb: Act, saga: Saga, by: By, now: datetime) -> list[SagaEvent]:
+    """A saga that has ended since the group was looked at is left as it is: it needs no remedy."""
+    if saga.finished:
+        raise NotAllowed(f"It has ended: {saga.status}.")
+    return verb(saga, by, now)

@@ -13,7 +13,8 @@ from infrastructure.models import BulkItemRow, BulkRow
 _GROUPS = """
 SELECT kind, workflow, step, action, service, outcome, fingerprint, count(*), count(*) FILTER (WHERE parked), min(at),
     (array_agg(saga_id ORDER BY saga_id))[1:5], (array_agg(reason ORDER BY saga_id))[1]
-FROM saga_trouble GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 8 DESC, 1 LIMIT %s
+FROM saga_trouble WHERE %(kind)s IS NULL OR kind = %(kind)s
+GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 8 DESC, 1 LIMIT %(limit)s
 """
 _MEMBERS = "INSERT INTO saga_bulk_sagas (bulk_id, saga_id) SELECT %s, saga_id FROM saga_trouble WHERE kind = %s"
 LEASE = timedelta(seconds=15)
@@ -26,8 +27,21 @@ class PostgresBulkStore:
     def failures(self, limit: int) -> list[FailureGroup]:
         """See `BulkStore`."""
         with connection.cursor() as cursor:
-            cursor.execute(_GROUPS, [limit])
+            cursor.execute(_GROUPS, {"kind": None, "limit": limit})
             return [FailureGroup(*row) for row in cursor.fetchall()]
+
+    def group(self, group: str) -> FailureGroup | None:
+        """See `BulkStore`."""
+        with connection.cursor() as cursor:
+            cursor.execute(_GROUPS, {"kind": group, "limit": 1})
+            row = cursor.fetchone()
+        return FailureGroup(*row) if row else None
+
+    def in_trouble(self, saga_id: UUID, group: str) -> bool:
+        """See `BulkStore`."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM saga_trouble WHERE saga_id = %s AND kind = %s", [saga_id, group])
+            return cursor.fetchone() is not None
 
     def begin(self, bulk: Bulk) -> Bulk | None:
         """See `BulkStore`."""

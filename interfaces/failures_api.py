@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from application.bulk import Bulk
+from domain.exceptions import NotAllowed
 from interfaces import documentation as docs
 from interfaces.callers import OPERATOR, READER
 from interfaces.operations_api import Body
@@ -93,13 +94,14 @@ def _begun(request: Request, group: str, verb: str) -> Response:
     reason, per_second, preview = asked.reason(), asked.per_second(), asked.preview()
     asked.finish()
     if preview:
-        found = next((one for one in platform().bulk.failures(MOST_GROUPS) if one.id == group), None)
+        found = platform().bulk.group(group)
         if found is None:
             raise _no_group(group)
         return Response({"preview": True, "verb": verb, "sagas": found.sagas, "seconds": found.sagas / per_second})
+    bulk_id = engine().new_id()
     bulk = platform().bulk.begin(
         Bulk(
-            id=engine().new_id(),
+            id=bulk_id,
             group=group,
             verb=verb,
             reason=reason,
@@ -110,6 +112,8 @@ def _begun(request: Request, group: str, verb: str) -> Response:
     )
     if bulk is None:
         raise _no_group(group)
+    if bulk.id != bulk_id:
+        raise NotAllowed(f"The same is being done already, by {bulk.actor}: /api/sagas/bulk/{bulk.id}/")
     return Response(_bulk_json(bulk), status=202, headers={"Location": f"/api/sagas/bulk/{bulk.id}/"})
 
 

@@ -38,7 +38,7 @@ STATUSES = {
     ("get", "/api/v1/saga/active"): {200} | CALLER | DATABASE,
     ("get", "/api/sagas/failures/"): {200} | CALLER | DATABASE,
     **{
-        ("post", f"/api/sagas/failures/{{group}}/{verb}/"): {200, 202, 404} | BODY | CALLER | DATABASE
+        ("post", f"/api/sagas/failures/{{group}}/{verb}/"): {200, 202, 404, 409} | BODY | CALLER | DATABASE
         for verb in ("retry", "compensate")
     },
     ("get", "/api/sagas/bulk/"): {200} | CALLER | DATABASE,

@@ -23,6 +23,8 @@ from interfaces.platform import Platform, platform
 logger = logging.getLogger("saga")
 BEAT_EVERY = timedelta(seconds=2)
 """Between two reports that the worker is at work."""
+REMEDIES_AT_ONCE = 2
+"""A slow one must not hold up all others."""
 REMEDY_EVERY = 1.0
 """Seconds between two looks for a bulk remedy."""
 LONGEST_POLL = 10.0
@@ -86,15 +88,17 @@ class Worker:
     def run(self) -> None:
         """Claim what there are free threads for, until told to stop; then finish it or hand it back."""
         logger.info("worker started", extra={"worker": self._name, "threads": self._threads})
-        remedies = threading.Thread(target=self._apply_remedies, name="bulk", daemon=True)
-        remedies.start()
+        aside = [threading.Thread(target=self._apply_remedies, name=f"bulk-{n}") for n in range(REMEDIES_AT_ONCE)]
+        for thread in aside:
+            thread.start()
         with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="saga") as pool:
             while not self._stop.is_set():
                 pause = self._work(pool)
                 if pause:
                     self._notices.wait(pause)
             logger.info("worker stopping", extra={"worker": self._name})
-        remedies.join()
+        for thread in aside:
+            thread.join()
         self._heartbeat.forget(self._name, self._engine.clock.now())
         self._notices.close()
         logger.info("worker stopped", extra={"worker": self._name})
