@@ -123,3 +123,9 @@ class StoreUnavailable(SagaError):
     def __init__(self, message: str | None = None, saga_id: UUID | None = None) -> None:
         self.saga_id = saga_id
         super().__init__(message)
+
+
+class MessageRefused(SagaError):
+    """A message that no broker would take. Nothing was sent."""
+
+    code = "message_refused"

@@ -1,0 +1,478 @@
+"""Messages over Apache Pulsar, with its official client.
+
+The client's own threads do the sending and receiving; what a broker does is waited for here, for a bounded time. Its
+own reconnecting waits longer and longer, up to a minute: whoever notices a loss here begins anew instead, so that work
+goes on soon after the broker is back. Nothing is opened before it is used, so that a process may fork before that.
+"""
+
+import logging
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from heapq import heappop, heappush
+from itertools import count, islice
+from time import monotonic
+from typing import Any, Final
+
+import pulsar
+
+from application.ports import Message, Verdict
+from domain.exceptions import BrokerUnavailable, MessageRefused
+
+logger = logging.getLogger("saga.bus")
+
+CHUNK: Final = 500
+"""Messages on their way at once. Fewer than a producer's queue holds, so that giving one never blocks, and a failure is
+known before anything that has to come after it is given."""
+BATCHING_MILLIS: Final = 2
+LARGEST: Final = 4 * 1024 * 1024
+"""Bytes of a message, properties included; a broker refuses more than 5 MB with its own headers."""
+SLACK: Final = 2.0
+"""Seconds that the client may take over its time before it is given up."""
+PREFETCH: Final = 200
+MOST_WAITING: Final = 10_000
+"""Messages that a subscriber keeps for later; with more it takes no new ones."""
+LOOK: Final = 0.5
+"""Seconds between two looks whether to stop."""
+LOST_AFTER: Final = 3.0
+"""Seconds without a connection after which a subscriber begins anew."""
+PARTITION: Final = re.compile(r"-partition-\d+$")
+DEAD_LETTERS: Final = "dead-letters"
+"""A subscription of every dead-letter topic: without one a broker may forget what is published there."""
+
+
+def dead_letter_topic(topic: str, subscription: str) -> str:
+    """Where what this subscription cannot handle goes."""
+    return f"{topic}-{subscription}-DLQ"
+
+
+class PulsarPublisher:
+    """Sends messages; safe to share between threads. Connects when first used."""
+
+    def __init__(self, url: str, timeout: float = 5.0) -> None:
+        self._url, self._timeout = url, timeout
+        self._lock = threading.Lock()
+        self._connection: _Connection | None = None
+        self._state = _State("publisher", url)
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Send all, in order per topic and key; return when the broker has acknowledged every one.
+
+        Raises BrokerUnavailable when that takes longer than the time (for each 500 of them): some may have been sent,
+        and to send all of them again, in the same order, is right. Raises MessageRefused when one is too large for
+        any broker: none was sent.
+        """
+        _require_sendable(messages)
+        if not messages:
+            return
+        connection = self._connected()
+        try:
+            rest = iter(messages)
+            while chunk := list(islice(rest, CHUNK)):
+                connection.send(chunk)
+        except (pulsar.PulsarException, _NotAcknowledged) as error:
+            self._forget(connection)
+            self._state.lost(error)
+            raise BrokerUnavailable(f"The broker at {self._url} did not take a message: {_told(error)}") from error
+        self._state.well()
+
+    def close(self) -> None:
+        """End the connection; what is published afterwards opens another."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _connected(self) -> "_Connection":
+        with self._lock:
+            if self._connection is None:
+                self._connection = _Connection(self._url, self._timeout)
+            return self._connection
+
+    def _forget(self, connection: "_Connection") -> None:
+        """The next publish begins anew. What other threads have on its way with this one fails as well."""
+        with self._lock:
+            if self._connection is connection:
+                self._connection = None
+        connection.close()
+
+
+class PulsarSubscriber:
+    """Hands messages to a handler, one after another. Of several processes with one subscription the broker chooses the
+    one that gets a topic's messages; another takes over when it goes (Failover).
+
+    What the handler wants later is kept here, unacknowledged, and the messages of its key behind it: order per key
+    holds over repetitions, and if this process ends the broker delivers them to the next. A batch, which holds messages
+    of one key, is acknowledged when all of it is: of one that is interrupted, all come again.
+    """
+
+    def __init__(
+        self, url: str, *, redeliveries: int = 30, delay: float = 1.0, longest_delay: float = 30.0, timeout: float = 5.0
+    ) -> None:
+        self._url, self._timeout = url, timeout
+        self._redeliveries, self._delay, self._longest_delay = redeliveries, delay, longest_delay
+
+    def consume(
+        self,
+        topics: Sequence[str],
+        subscription: str,
+        handle: Callable[[Message], Verdict],
+        stop: threading.Event,
+    ) -> None:
+        """Handle messages until told to stop; begins with the oldest that the subscription has not acknowledged.
+
+        A broker that is away is waited for. Two subscriptions of another name each get every message.
+        """
+        state = _State("subscriber", self._url, subscription=subscription, topics=list(topics))
+        publisher = PulsarPublisher(self._url, self._timeout)
+        graveyard = _Graveyard(self._url, self._timeout, subscription, publisher)
+        try:
+            while not stop.is_set():
+                try:
+                    with self._subscribed(topics, subscription) as consumer:
+                        state.well()
+                        lost = self._deliver(consumer, _Deliveries(topics), handle, graveyard, stop)
+                    if lost:
+                        state.lost(lost)
+                except pulsar.PulsarException as error:
+                    state.lost(error)
+                    stop.wait(LOOK)
+        finally:
+            publisher.close()
+
+    @contextmanager
+    def _subscribed(self, topics: Sequence[str], subscription: str) -> Iterator[pulsar.Consumer]:
+        client = _client(self._url, self._timeout)
+        try:
+            yield client.subscribe(
+                list(topics),
+                subscription,
+                pulsar.ConsumerType.Failover,
+                initial_position=pulsar.InitialPosition.Earliest,
+                receiver_queue_size=PREFETCH,
+            )
+        finally:
+            with suppress(pulsar.PulsarException):
+                client.close()
+
+    def _deliver(
+        self,
+        consumer: pulsar.Consumer,
+        deliveries: "_Deliveries",
+        handle: Callable[[Message], Verdict],
+        graveyard: "_Graveyard",
+        stop: threading.Event,
+    ) -> str | None:
+        """Until told to stop, or the connection is lost: then why. What is kept for later is kept by the broker too."""
+        seen_connected = monotonic()
+        while not stop.is_set():
+            pause = deliveries.seconds_to_next(LOOK)
+            if len(deliveries) >= MOST_WAITING:
+                stop.wait(pause)
+            else:
+                with suppress(pulsar.Timeout):
+                    deliveries.add(consumer.receive(max(1, int(pause * 1000))))
+            while (delivery := deliveries.take_due()) and not stop.is_set():
+                if self._handled(delivery, handle, graveyard) is Verdict.LATER:
+                    deliveries.put_back(delivery, min(self._delay * 2**delivery.attempts, self._longest_delay))
+                else:
+                    consumer.acknowledge(delivery.raw)
+                    deliveries.settle(delivery)
+            if consumer.is_connected():
+                seen_connected = monotonic()
+            elif monotonic() - seen_connected > LOST_AFTER:
+                return "the connection was lost"
+        return None
+
+    def _handled(self, delivery: "_Delivery", handle: Callable[[Message], Verdict], graveyard: "_Graveyard") -> Verdict:
+        """The handler's word, or LATER when it failed, or when what is dead cannot be put away now."""
+        try:
+            verdict = handle(delivery.message)
+        except Exception:
+            logger.exception("a message's handler failed", extra=delivery.described())
+            verdict = Verdict.LATER
+        if verdict is Verdict.LATER and delivery.attempts < self._redeliveries:
+            return verdict
+        if verdict is not Verdict.DONE:
+            reason = "given up" if verdict is Verdict.LATER else "refused"
+            try:
+                graveyard.bury(delivery, reason)
+            except BrokerUnavailable:
+                return Verdict.LATER
+        return Verdict.DONE
+
+
+class PulsarTail:
+    """A subscriber that only looks: every message from now on, with nothing left behind at the broker."""
+
+    def __init__(self, url: str, timeout: float = 5.0) -> None:
+        self._url, self._timeout = url, timeout
+
+    def consume(
+        self,
+        topics: Sequence[str],
+        subscription: str,
+        handle: Callable[[Message], Verdict],
+        stop: threading.Event,
+    ) -> None:
+        """Show messages until told to stop; the handler's word changes nothing. A broker that is away is waited for."""
+        state = _State("reader", self._url, topics=list(topics))
+        while not stop.is_set():
+            client = _client(self._url, self._timeout)
+            try:
+                readers = [
+                    (topic, client.create_reader(topic, pulsar.MessageId.latest, reader_name=subscription))
+                    for topic in topics
+                ]
+                state.well()
+                _look(readers, handle, stop)
+                state.lost("the connection was lost")
+            except pulsar.PulsarException as error:
+                state.lost(error)
+                stop.wait(LOOK)
+            finally:
+                with suppress(pulsar.PulsarException):
+                    client.close()
+
+
+def _look(
+    readers: Sequence[tuple[str, pulsar.Reader]], handle: Callable[[Message], Verdict], stop: threading.Event
+) -> None:
+    seen_connected = monotonic()
+    while not stop.is_set() and monotonic() - seen_connected <= LOST_AFTER:
+        for topic, reader in readers:
+            with suppress(pulsar.Timeout):
+                while not stop.is_set():
+                    handle(_message(topic, reader.read_next(50)))
+        if all(reader.is_connected() for _, reader in readers):
+            seen_connected = monotonic()
+
+
+class _Connection:
+    """One client with its producers, one a topic."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._timeout = timeout
+        self._client = _client(url, timeout)
+        self._lock = threading.Lock()
+        self._producers: dict[str, pulsar.Producer] = {}
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Send, and wait for every acknowledgement. Raises PulsarException or _NotAcknowledged."""
+        producers = [self._producer(message.topic) for message in messages]
+        tally = _Tally(len(messages))
+        for message, producer in zip(messages, producers, strict=True):
+            producer.send_async(
+                message.body,
+                tally.count,
+                properties=dict(message.properties) or None,
+                partition_key=message.key or None,
+            )
+        tally.wait(self._timeout + SLACK)
+
+    def close(self) -> None:
+        with suppress(pulsar.PulsarException):
+            self._client.close()
+
+    def _producer(self, topic: str) -> pulsar.Producer:
+        with self._lock:
+            if topic not in self._producers:
+                self._producers[topic] = self._client.create_producer(
+                    topic,
+                    send_timeout_millis=int(self._timeout * 1000),
+                    block_if_queue_full=True,
+                    max_pending_messages=8 * CHUNK,
+                    batching_enabled=True,
+                    batching_type=pulsar.BatchingType.KeyBased,  # others may read with Key_Shared
+                    batching_max_publish_delay_ms=BATCHING_MILLIS,
+                )
+            return self._producers[topic]
+
+
+class _NotAcknowledged(Exception):
+    """Not every message was acknowledged in the time."""
+
+
+class _Tally:
+    """Counts acknowledgements, which come on the client's threads."""
+
+    def __init__(self, expected: int) -> None:
+        self._missing = expected
+        self._failure: Any = None
+        self._changed = threading.Condition()
+
+    def count(self, result: Any, _message_id: Any) -> None:
+        with self._changed:
+            self._missing -= 1
+            if result != pulsar.Result.Ok:
+                self._failure = result
+            if self._failure is not None or self._missing == 0:
+                self._changed.notify()
+
+    def wait(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure is not None or self._missing == 0, seconds)
+            if self._failure is not None:
+                raise _NotAcknowledged(getattr(self._failure, "name", str(self._failure)))
+            if self._missing:
+                raise _NotAcknowledged(f"{self._missing} not acknowledged after {seconds:.0f} s")
+
+
+class _Delivery:
+    """A message in the handler's hands, or waiting for another try."""
+
+    def __init__(self, message: Message, raw: pulsar.Message) -> None:
+        self.message, self.raw = message, raw
+        self.id = str(raw.message_id())
+        self.attempts = 0
+        # Messages without a key have no order.
+        self.place = (message.topic, message.key or f"\0{self.id}")
+
+    def described(self) -> dict[str, Any]:
+        return {"topic": self.message.topic, "key": self.message.key, "message_id": self.id, "attempts": self.attempts}
+
+
+class _Deliveries:
+    """What was received and is not settled: a queue for each key, so that nobody overtakes what waits."""
+
+    def __init__(self, topics: Sequence[str]) -> None:
+        self._names = {_full_name(topic): topic for topic in topics}
+        self._queues: dict[tuple[str, str], deque[_Delivery]] = {}
+        self._due: list[tuple[float, int, tuple[str, str]]] = []  # a heap, with each queue once
+        self._ticket = count()
+        self._ids: set[tuple[str, str]] = set()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, raw: pulsar.Message) -> None:
+        """A message that the broker repeats while it waits here is the same one."""
+        delivery = _Delivery(_message(self._name(raw.topic_name()), raw), raw)
+        if (delivery.message.topic, delivery.id) in self._ids:
+            return
+        self._ids.add((delivery.message.topic, delivery.id))
+        queue = self._queues.setdefault(delivery.place, deque())
+        queue.append(delivery)
+        if len(queue) == 1:
+            self._schedule(delivery, 0)
+
+    def take_due(self) -> _Delivery | None:
+        """One whose time has come, the first of its key; what follows it comes when it is settled."""
+        if not self._due or self._due[0][0] > monotonic():
+            return None
+        return self._queues[heappop(self._due)[2]][0]
+
+    def put_back(self, delivery: _Delivery, seconds: float) -> None:
+        delivery.attempts += 1
+        self._schedule(delivery, seconds)
+
+    def settle(self, delivery: _Delivery) -> None:
+        self._ids.discard((delivery.message.topic, delivery.id))
+        queue = self._queues[delivery.place]
+        queue.popleft()
+        if queue:
+            self._schedule(queue[0], 0)
+        else:
+            del self._queues[delivery.place]
+
+    def seconds_to_next(self, most: float) -> float:
+        return min(max(self._due[0][0] - monotonic(), 0.0), most) if self._due else most
+
+    def _schedule(self, delivery: _Delivery, seconds: float) -> None:
+        heappush(self._due, (monotonic() + seconds, next(self._ticket), delivery.place))
+
+    def _name(self, full: str) -> str:
+        return self._names.get(full) or self._names.get(PARTITION.sub("", full), full)
+
+
+class _Graveyard:
+    """Puts what cannot be handled on the dead-letter topic, with where it came from and why."""
+
+    def __init__(self, url: str, timeout: float, subscription: str, publisher: PulsarPublisher) -> None:
+        self._url, self._timeout, self._subscription, self._publisher = url, timeout, subscription, publisher
+        self._opened: set[str] = set()
+
+    def bury(self, delivery: _Delivery, reason: str) -> None:
+        """Raises BrokerUnavailable when it is not certain to be there."""
+        message = delivery.message
+        topic = dead_letter_topic(message.topic, self._subscription)
+        self._open(topic)
+        added = {
+            "REAL_TOPIC": _full_name(message.topic),
+            "REAL_SUBSCRIPTION": self._subscription,
+            "ORIGIN_MESSAGE_ID": delivery.id,
+            "REASON": reason,
+        }
+        self._publisher.publish([replace(message, topic=topic, properties={**message.properties, **added})])
+        logger.warning("a message went to the dead letters", extra={**delivery.described(), "reason": reason})
+
+    def _open(self, topic: str) -> None:
+        if topic in self._opened:
+            return
+        client = _client(self._url, self._timeout)
+        try:
+            client.subscribe(
+                topic, DEAD_LETTERS, pulsar.ConsumerType.Shared, initial_position=pulsar.InitialPosition.Earliest
+            )
+        except pulsar.ConsumerBusy:  # somebody reads it: then it is there
+            pass
+        except pulsar.PulsarException as error:
+            raise BrokerUnavailable(f"The broker did not make {topic}: {_told(error)}") from error
+        finally:
+            with suppress(pulsar.PulsarException):
+                client.close()
+        self._opened.add(topic)
+
+
+class _State:
+    """Whether the broker is there, as far as one user of it knows; says so in the log when that changes."""
+
+    def __init__(self, who: str, url: str, **facts: Any) -> None:
+        self._who, self._facts = who, {"broker": url, **facts}
+        self._known: bool | None = None
+
+    def well(self) -> None:
+        if self._known is not True:
+            logger.info("%s: connected to the broker", self._who, extra=self._facts)
+        self._known = True
+
+    def lost(self, reason: object) -> None:
+        if self._known is not False:
+            logger.warning("%s: no connection to the broker", self._who, extra={**self._facts, "reason": _told(reason)})
+        self._known = False
+
+
+def _client(url: str, timeout: float) -> pulsar.Client:
+    """The client would write to standard output; what matters of what it knows is logged here."""
+    return pulsar.Client(
+        url,
+        operation_timeout_seconds=max(1, round(timeout)),
+        connection_timeout_ms=int(timeout * 1000),
+        logger=pulsar.FileLogger(pulsar.LoggerLevel.Error, "/dev/null"),
+        stats_interval_in_seconds=0,
+    )
+
+
+def _require_sendable(messages: Sequence[Message]) -> None:
+    for message in messages:
+        properties = sum(len(name.encode()) + len(value.encode()) for name, value in message.properties.items())
+        size = len(message.body) + len(message.key.encode()) + properties
+        if size > LARGEST:
+            raise MessageRefused(f"A message for {message.topic} has {size} bytes, {LARGEST} is the most")
+
+
+def _message(topic: str, raw: pulsar.Message) -> Message:
+    return Message(topic=topic, key=raw.partition_key(), body=raw.data(), properties=dict(raw.properties()))
+
+
+def _full_name(topic: str) -> str:
+    if "://" in topic:
+        return topic
+    return f"persistent://{topic}" if topic.count("/") == 2 else f"persistent://public/default/{topic}"  # noqa: PLR2004
+
+
+def _told(reason: object) -> str:
+    return str(reason) or type(reason).__name__

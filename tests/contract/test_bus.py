@@ -1,0 +1,407 @@
+"""The bus over a real broker: that of BROKER_URL, else the embedded one (which alone can be killed)."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from application.ports import Message, Verdict
+from devstack import broker
+from devstack.processes import free_port
+from domain.exceptions import BrokerUnavailable, MessageRefused
+from infrastructure import pulsar_bus
+from infrastructure.pulsar_bus import PulsarPublisher, PulsarSubscriber, PulsarTail, dead_letter_topic
+
+DEADLINE = 30.0
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory) -> Iterator[str]:
+    if os.environ.get("BROKER_URL"):
+        yield os.environ["BROKER_URL"]
+        return
+    directory = tmp_path_factory.mktemp("broker")
+    yield broker.ensure_running(directory)
+    broker.stop(directory)
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"bus-{uuid4()}"
+
+
+@pytest.fixture
+def publisher(url) -> Iterator[PulsarPublisher]:
+    made = PulsarPublisher(url)
+    yield made
+    made.close()
+
+
+def message(topic: str, number: int, key: str = "k") -> Message:
+    return Message(topic, key, str(number).encode(), {"n": str(number)})
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = DEADLINE) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.01)
+
+
+class Consumer:
+    """A subscriber at work in a thread of its own."""
+
+    def __init__(self, subscriber, topics, subscription="s", verdict=lambda _message: Verdict.DONE) -> None:
+        self.received: list[Message] = []
+        self._verdict, self._stop = verdict, threading.Event()
+        arguments = (topics, subscription, self._handle, self._stop)
+        self._thread = threading.Thread(target=subscriber.consume, args=arguments)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(DEADLINE)
+        assert not self._thread.is_alive()
+
+    def _handle(self, received: Message) -> Verdict:
+        self.received.append(received)
+        return self._verdict(received)
+
+    def bodies(self) -> list[bytes]:
+        return [received.body for received in self.received]
+
+    def wait_for(self, count: int) -> list[bytes]:
+        until(lambda: len(self.received) >= count, f"{count} messages")
+        return self.bodies()
+
+
+def quick(url: str, **options) -> PulsarSubscriber:
+    return PulsarSubscriber(url, **{"delay": 0.1, "longest_delay": 0.2, **options})
+
+
+def numbers(bodies: list[bytes]) -> list[int]:
+    """In the order of their first arrival."""
+    return list(dict.fromkeys(int(body) for body in bodies))
+
+
+def test_a_message_arrives_as_it_is(url, topic, publisher):
+    sent = [
+        Message(topic, "clé", b"\x00\xff not json", {"ключ": "é"}),
+        Message(topic, "", b"", {}),
+        Message(topic, "k", b"x" * 200_000, {"a": "b"}),
+    ]
+    publisher.publish(sent)
+    with Consumer(quick(url), [topic]) as consumer:
+        consumer.wait_for(3)
+    assert sorted(consumer.received, key=lambda each: len(each.body)) == sorted(sent, key=lambda each: len(each.body))
+
+
+def test_messages_come_in_order_per_topic_and_key(url, topic, publisher):
+    topics = [topic, f"{topic}-2"]
+    sent = [message(topics[n % 2], n, f"k{n % 5}") for n in range(1200)]
+    publisher.publish(sent)
+    with Consumer(quick(url), topics) as consumer:
+        consumer.wait_for(1200)
+    assert {each.topic for each in consumer.received} == set(topics)
+    for where in topics:
+        for key in {each.key for each in sent}:
+            there = [each for each in sent if (each.topic, each.key) == (where, key)]
+            assert [each for each in consumer.received if (each.topic, each.key) == (where, key)] == there
+
+
+def test_what_was_acknowledged_does_not_come_again_and_what_was_not_does(url, topic, publisher):
+    publisher.publish([message(topic, 1)])
+    publisher.publish([message(topic, 2)])  # apart: a batch is acknowledged when all of it is
+    with Consumer(quick(url), [topic], verdict=lambda each: Verdict.DONE if each.body == b"1" else Verdict.LATER) as c:
+        c.wait_for(2)
+    with Consumer(quick(url), [topic]) as consumer:
+        consumer.wait_for(1)
+        publisher.publish([message(topic, 3)])
+        assert numbers(consumer.wait_for(2)) == [2, 3]
+    assert len(consumer.received) == 2
+
+
+def test_each_subscription_gets_every_message(url, topic, publisher):
+    publisher.publish([message(topic, 1)])
+    with Consumer(quick(url), [topic], "one") as one, Consumer(quick(url), [topic], "two") as two:
+        assert (one.wait_for(1), two.wait_for(1)) == ([b"1"], [b"1"])
+
+
+def test_later_is_soon_and_nobody_of_its_key_overtakes(url, topic, publisher):
+    seen: dict[bytes, int] = {}
+
+    def verdict(each: Message) -> Verdict:
+        seen[each.body] = seen.get(each.body, 0) + 1
+        return Verdict.LATER if each.body == b"1" and seen[each.body] < 4 else Verdict.DONE
+
+    publisher.publish([message(topic, 1, "a"), message(topic, 2, "a"), message(topic, 3, "b")])
+    with Consumer(quick(url), [topic], verdict=verdict) as consumer:
+        bodies = consumer.wait_for(6)
+    assert [body for body in bodies if body != b"3"] == [b"1"] * 4 + [b"2"]
+    assert bodies.index(b"3") < 3, "another key does not wait"
+
+
+def test_later_too_often_and_dead_go_to_the_dead_letters_with_their_story(url, topic, publisher):
+    publisher.publish([message(topic, 1, "a"), message(topic, 2, "b"), message(topic, 3, "b")])
+    verdicts = {b"1": Verdict.LATER, b"2": Verdict.DEAD, b"3": Verdict.DONE}
+    with (
+        Consumer(quick(url, redeliveries=3), [topic], verdict=lambda each: verdicts[each.body]) as consumer,
+        Consumer(quick(url), [dead_letter_topic(topic, "s")], "people") as dead,
+    ):
+        dead.wait_for(2)
+        until(lambda: b"3" in consumer.bodies(), "the message behind the dead one")
+    assert consumer.bodies().count(b"1") == 4
+    assert consumer.bodies().count(b"2") == 1
+    stories = {each.body: each for each in dead.received}
+    assert (stories[b"1"].key, stories[b"1"].properties["n"], stories[b"1"].properties["REASON"]) == (
+        *("a", "1"),
+        "given up",
+    )
+    assert stories[b"2"].properties["REASON"] == "refused"
+    assert stories[b"2"].properties["REAL_TOPIC"] == f"persistent://public/default/{topic}"
+    assert stories[b"2"].properties["REAL_SUBSCRIPTION"] == "s"
+    with Consumer(quick(url), [topic]) as again:
+        time.sleep(1)
+    assert again.received == []
+
+
+def test_a_handler_that_raises_is_asked_again(url, topic, publisher):
+    failures = [RuntimeError("first"), RuntimeError("second")]
+
+    def verdict(_: Message) -> Verdict:
+        if failures:
+            raise failures.pop()
+        return Verdict.DONE
+
+    publisher.publish([message(topic, 1)])
+    with Consumer(quick(url), [topic], verdict=verdict) as consumer:
+        assert consumer.wait_for(3) == [b"1"] * 3
+
+
+def test_looking_shows_what_comes_from_now_on_and_leaves_nothing_behind(url, topic, publisher):
+    publisher.publish([message(topic, 1)])
+    with Consumer(PulsarTail(url), [topic, f"{topic}-2"]) as looking:
+        time.sleep(0.5)
+        publisher.publish([message(topic, 2), message(f"{topic}-2", 3)])
+        looking.wait_for(2)
+    assert sorted(looking.bodies()) == [b"2", b"3"]
+    with Consumer(quick(url), [topic]) as consumer:
+        assert consumer.wait_for(2) == [b"1", b"2"]
+
+
+def test_who_stands_by_takes_over(url, topic, publisher):
+    publisher.publish([message(topic, 1)])
+    standby = Consumer(quick(url, timeout=1), [topic])
+    with Consumer(quick(url), [topic]) as first:
+        first.wait_for(1)
+        standby.__enter__()
+        time.sleep(2.5)
+        publisher.publish([message(topic, 2)])
+        assert first.wait_for(2) == [b"1", b"2"]
+        assert standby.received == []
+    publisher.publish([message(topic, 3)])
+    assert standby.wait_for(1)[-1] == b"3"
+    standby.__exit__()
+
+
+def test_a_message_that_no_broker_takes_is_refused_before_anything_is_sent(url, topic, publisher):
+    with pytest.raises(MessageRefused, match=topic):
+        publisher.publish([message(topic, 1), Message(topic, "k", b"x" * (pulsar_bus.LARGEST + 1), {})])
+    publisher.publish([message(topic, 2)])
+    with Consumer(quick(url), [topic]) as consumer:
+        assert consumer.wait_for(1) == [b"2"]
+
+
+def test_many_threads_share_a_publisher(url, topic, publisher):
+    def publish(key: str) -> None:
+        for start in range(0, 100, 10):
+            publisher.publish([message(topic, n, key) for n in range(start, start + 10)])
+
+    threads = [threading.Thread(target=publish, args=(f"k{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    with Consumer(quick(url), [topic]) as consumer:
+        until(lambda: len({(each.key, each.body) for each in consumer.received}) == 800, "all of them")
+    for key in {each.key for each in consumer.received}:
+        assert numbers([each.body for each in consumer.received if each.key == key]) == list(range(100))
+
+
+class Killable:
+    """An embedded broker of one test's own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.port = directory, free_port()
+        self.url = self.start()
+
+    def start(self) -> str:
+        return broker.ensure_running(self.directory, self.port)
+
+    def kill(self) -> None:
+        broker.kill(self.directory)
+
+
+@pytest.fixture
+def killable(tmp_path) -> Iterator[Killable]:
+    made = Killable(tmp_path)
+    yield made
+    broker.stop(tmp_path)
+
+
+def test_while_the_broker_is_down_publish_says_so_in_its_time_and_works_again_afterwards(killable, topic):
+    publisher = PulsarPublisher(killable.url, timeout=2)
+    publisher.publish([message(topic, 1)])
+    killable.kill()
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(BrokerUnavailable, match=killable.url):
+            publisher.publish([message(topic, 2)])
+        assert time.monotonic() - began < 2 + pulsar_bus.SLACK + 1
+    killable.start()
+    publisher.publish([message(topic, 3)])
+    with Consumer(quick(killable.url), [topic]) as consumer:
+        assert [n for n in numbers(consumer.wait_for(2)) if n != 2] == [1, 3]
+    publisher.close()
+
+
+def test_a_broker_that_hangs_is_given_up_in_time_whatever_was_on_its_way(killable, topic):
+    publisher = PulsarPublisher(killable.url, timeout=2)
+    publisher.publish([message(topic, 0)])
+    process = broker.pid(killable.directory)
+    os.kill(process, signal.SIGSTOP)
+    failures: list[float] = []
+
+    def publish() -> None:
+        began = time.monotonic()
+        with pytest.raises(BrokerUnavailable):
+            publisher.publish([message(topic, n) for n in range(1000)])
+        failures.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=publish) for _ in range(4)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE)
+    finally:
+        os.kill(process, signal.SIGCONT)
+    assert len(failures) == 4 and max(failures) < 2 + pulsar_bus.SLACK + 3
+    publisher.publish([message(topic, 1)])
+    publisher.close()
+
+
+@pytest.mark.parametrize("consuming", ["meanwhile", "afterwards"])
+def test_a_broker_that_is_killed_in_the_middle_loses_nothing_and_keeps_the_order(killable, topic, consuming):
+    sent = [message(topic, n, f"k{n % 7}") for n in range(2000)]
+    publisher = PulsarPublisher(killable.url, timeout=2)
+
+    def publish_all() -> None:
+        """As a relay does: from the outbox, each batch until it is acknowledged."""
+        for start in range(0, len(sent), 100):
+            while True:
+                try:
+                    publisher.publish(sent[start : start + 100])
+                    break
+                except BrokerUnavailable:
+                    time.sleep(0.05)
+            time.sleep(0.02)
+
+    consumer = Consumer(quick(killable.url), [topic])
+    thread = threading.Thread(target=publish_all)
+    if consuming == "meanwhile":
+        consumer.__enter__()
+    thread.start()
+    for _ in range(2):
+        time.sleep(0.15)
+        killable.kill()
+        time.sleep(0.3)
+        killable.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    if consuming == "afterwards":
+        killable.kill()
+        killable.start()
+        consumer.__enter__()
+    until(lambda: len(set(consumer.bodies())) == 2000, f"all messages of {len(set(consumer.bodies()))}", 60)
+    consumer.__exit__()
+    publisher.close()
+    for key in {each.key for each in sent}:
+        first = numbers([each.body for each in consumer.received if each.key == key])
+        assert first == sorted(first), key
+
+
+def test_a_subscriber_waits_for_a_broker_that_is_not_there_yet_and_goes_on_after_a_loss(tmp_path, topic, caplog):
+    caplog.set_level("INFO", logger="saga.bus")
+    port = free_port()
+    url = f"pulsar://127.0.0.1:{port}"
+    with Consumer(quick(url, timeout=1), [topic]) as consumer:
+        time.sleep(2.5)
+        broker.ensure_running(tmp_path, port)
+        publisher = PulsarPublisher(url)
+        publisher.publish([message(topic, 1)])
+        consumer.wait_for(1)
+        broker.kill(tmp_path)
+        time.sleep(5)
+        broker.ensure_running(tmp_path, port)
+        began = time.monotonic()
+        publisher.publish([message(topic, 2)])
+        until(lambda: b"2" in consumer.bodies(), "the message after the loss")
+        assert time.monotonic() - began < 10
+        publisher.close()
+    broker.stop(tmp_path)
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("subscriber")]
+    well, ill = "subscriber: connected to the broker", "subscriber: no connection to the broker"
+    assert told == [ill, well, ill, well]
+
+
+def test_nothing_is_written_to_the_standard_output(killable, topic, capfd):
+    publisher = PulsarPublisher(killable.url, timeout=1)
+    publisher.publish([message(topic, 1)])
+    killable.kill()
+    with pytest.raises(BrokerUnavailable):
+        publisher.publish([message(topic, 1)])
+    publisher.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_subscriber_keeps_for_later_has_a_limit(url, topic, publisher, monkeypatch):
+    monkeypatch.setattr(pulsar_bus, "MOST_WAITING", 5)
+    ready = threading.Event()
+    publisher.publish([message(topic, n, f"k{n}") for n in range(40)])
+    verdict = lambda _: Verdict.DONE if ready.is_set() else Verdict.LATER  # noqa: E731
+    with Consumer(quick(url), [topic], verdict=verdict) as consumer:
+        time.sleep(1)
+        assert len(set(consumer.bodies())) == 5
+        ready.set()
+        until(lambda: len(set(consumer.bodies())) == 40, "all of them")
+
+
+def test_the_embedded_broker_keeps_its_port_and_its_messages_and_tells_its_state(tmp_path, topic):
+    url = broker.ensure_running(tmp_path)
+    assert broker.ensure_running(tmp_path) == url
+    publisher = PulsarPublisher(url)
+    publisher.publish([message(topic, 1)])
+    publisher.close()
+    broker.stop(tmp_path)
+    assert not broker.is_running(tmp_path)
+    assert broker.ensure_running(tmp_path) == url
+    with Consumer(quick(url), [topic]) as consumer:
+        assert consumer.wait_for(1) == [b"1"]
+    broker.stop(tmp_path)
+    broker.stop(tmp_path)
+    broker.stop(tmp_path / "never")
+
+
+def test_the_embedded_broker_listens_on_this_machine_only(killable):
+    listening = Path(f"/proc/{broker.pid(killable.directory)}/net/tcp").read_text().splitlines()[1:]
+    inodes = {str(each.readlink()) for each in Path(f"/proc/{broker.pid(killable.directory)}/fd").iterdir()}
+    own = [line.split() for line in listening if f"socket:[{line.split()[9]}]" in inodes and line.split()[3] == "0A"]
+    assert len(own) == 2
+    assert {line[1].split(":")[0] for line in own} == {"0100007F"}
