@@ -1,9 +1,11 @@
 """The workflows: list them, show one, publish a new one while the service runs."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -11,10 +13,12 @@ from rest_framework.views import APIView
 from domain.definition import SagaDefinition
 from interfaces import documentation as docs
 from interfaces.callers import ADMIN, CLIENT, READER
+from interfaces.diagrams import state_diagram, step_diagram
 from interfaces.platform import engine, platform
 from interfaces.presentation import definition_json
 
 logger = logging.getLogger("saga")
+DIAGRAMS = {"states": state_diagram, "steps": step_diagram}
 
 
 class DefinitionListView(APIView):
@@ -55,6 +59,45 @@ class DefinitionView(APIView):
     def get(self, request: Request, name: str, version: int) -> Response:  # noqa: ARG002 - DRF's signature
         """Show a workflow."""
         return Response(_shown(engine().definitions.version(name, version)))
+
+
+class DiagramRenderer(BaseRenderer):
+    """A diagram as text, which a browser shows as it is."""
+
+    media_type = "text/plain"
+    format = "txt"
+    charset = "utf-8"
+
+    def render(
+        self,
+        data: str,
+        accepted_media_type: str | None = None,  # noqa: ARG002 - DRF's signature
+        renderer_context: Mapping[str, Any] | None = None,  # noqa: ARG002 - as above
+    ) -> bytes:
+        """The text."""
+        return data.encode()
+
+
+class MermaidRenderer(DiagramRenderer):
+    """The same under Mermaid's own name, for whoever asks for that."""
+
+    media_type = "text/vnd.mermaid"
+    format = "mmd"
+
+
+class DiagramView(APIView):
+    """One version of a workflow, drawn."""
+
+    roles = {"GET": (CLIENT, READER)}
+    renderer_classes = (DiagramRenderer, MermaidRenderer)
+
+    @docs.definition_diagram
+    def get(self, request: Request, name: str, version: int) -> Response:
+        """Draw a workflow."""
+        kind = request.query_params.get("of", "states")
+        if kind not in DIAGRAMS:
+            raise ValidationError({"of": [f"must be one of {', '.join(DIAGRAMS)}"]})
+        return Response(DIAGRAMS[kind](engine().definitions.version(name, version)))
 
 
 def _shown(definition: SagaDefinition) -> dict[str, Any]:

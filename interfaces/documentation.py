@@ -181,6 +181,15 @@ definition_detail = _route(
     "definitions",
     {200: ("The definition, its states and transitions", contracts.DEFINITION), 404: _problem("There is none")},
 )
+definition_diagram = _route(
+    "Draw a workflow, in Mermaid's language",
+    "definitions",
+    {
+        200: ("`text/plain`, or `text/vnd.mermaid` where `Accept` says so", None),
+        404: _problem("There is none"),
+    },
+    parameters=[_query("of", "`states`, as unless told, or `steps`")],
+)
 definition_publish = _route(
     "Publish a workflow, or a new version of one",
     "definitions",

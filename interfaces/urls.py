@@ -34,6 +34,7 @@ urlpatterns = [
     path("api/sagas/statistics/", saga_api.StatisticsView.as_view()),
     path("api/sagas/definitions/", definitions_api.DefinitionListView.as_view()),
     path("api/sagas/definitions/<slug:name>/<int:version>/", definitions_api.DefinitionView.as_view()),
+    path("api/sagas/definitions/<slug:name>/<int:version>/diagram/", definitions_api.DiagramView.as_view()),
     path("api/saga/commandes/", commandes_api.CommandesView.as_view()),
     path("api/saga/commandes/<uuid:saga_id>/", commandes_api.CommandeView.as_view()),
     path("api/saga/sagas/", commandes_api.SagasView.as_view()),

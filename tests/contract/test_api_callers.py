@@ -45,6 +45,7 @@ MATRIX = {
     "api/sagas/statistics/": ("GET", SEES_ALL),
     "api/sagas/definitions/": ("GET", KNOWS_AN_ID),
     "api/sagas/definitions/<slug:name>/<int:version>/": ("GET", KNOWS_AN_ID),
+    "api/sagas/definitions/<slug:name>/<int:version>/diagram/": ("GET", KNOWS_AN_ID),
     "api/saga/commandes/": ("POST", STARTS),
     "api/saga/commandes/<uuid:saga_id>/": ("GET", KNOWS_AN_ID),
     "api/saga/sagas/": ("GET", SEES_ALL),

@@ -238,6 +238,27 @@ def test_what_may_not_be_meant_is_shown_and_stops_nobody(api):
     assert {finding["path"] for finding in shown["findings"]} == set(found)
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [("", "text/plain"), ("*/*", "text/plain"), ("text/html,*/*;q=0.8", "text/plain"), ("text/plain", "text/plain"),
+     ("text/vnd.mermaid", "text/vnd.mermaid")],
+)  # fmt: skip
+def test_a_workflow_is_drawn_in_mermaids_language(api, accept, kind):
+    path = f"{DEFINITIONS}commandes/{COMMANDES.version}/diagram/"
+    states, steps = (api.get(path + query, **({"Accept": accept} if accept else {})) for query in ("", "?of=steps"))
+
+    assert {answer.headers["Content-Type"] for answer in (states, steps)} == {f"{kind}; charset=utf-8"}
+    assert states.content.startswith(b"stateDiagram-v2\n    [*] --> EN_ATTENTE\n")
+    assert steps.content.startswith(b"flowchart TD\n")
+    assert b"\n    SAGA_ANNULEE --> [*]\n" in states.content
+
+
+def test_a_diagram_of_nothing_and_of_something_else_is_refused_in_words(api):
+    problem(api.get(f"{DEFINITIONS}nothing/1/diagram/"), 404, "workflow_unknown")
+    problem(api.get(f"{DEFINITIONS}commandes/{COMMANDES.version}/diagram/?of=dreams"), 400, "invalid")
+    problem(api.get(f"{DEFINITIONS}commandes/{COMMANDES.version}/diagram/", Accept="image/png"), 406)
+
+
 # --- a sixth workflow, added to a service that runs ------------------------------------------------------------------
 
 

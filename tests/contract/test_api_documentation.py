@@ -49,6 +49,7 @@ STATUSES = {
     ("get", "/api/sagas/definitions/"): {200} | CALLER | DATABASE,
     ("post", "/api/sagas/definitions/"): {200, 201, 409, 422} | BODY | CALLER | DATABASE,
     ("get", "/api/sagas/definitions/{name}/{version}/"): {200, 404} | CALLER | DATABASE,
+    ("get", "/api/sagas/definitions/{name}/{version}/diagram/"): {200, 404} | CALLER | DATABASE,
     ("post", "/api/saga/commandes/"): STARTED | BODY,
     ("get", "/api/saga/commandes/{saga_id}/"): {200, 404} | CALLER | DATABASE,
     ("get", "/api/saga/sagas/"): {200} | CALLER | DATABASE,
