@@ -34,7 +34,8 @@ _RESERVED = frozenset(
 
 def state_diagram(definition: SagaDefinition) -> str:
     """`stateDiagram-v2` of the business states: the way forward first, then every way out of it."""
-    alias = {word: f"{word}_" for word in _states(definition) if word.lower() in _RESERVED}
+    words = _states(definition)
+    alias = {word: _unlike(f"{word}_", words) for word in words if word.lower() in _RESERVED}
     lines = [f'state "{word}" as {name}' for word, name in sorted(alias.items())]
     ends = {definition.completed_state, definition.compensated_state, definition.failed_state}
     path = _way_forward(definition)
@@ -77,6 +78,10 @@ def _text(head: str, lines: list[str]) -> str:
 
 def _states(definition: SagaDefinition) -> set[str]:
     return {word for edge in definition.transitions() for word in edge} | {definition.initial_state}
+
+
+def _unlike(name: str, taken: set[str]) -> str:
+    return _unlike(f"{name}_", taken) if name in taken else name
 
 
 def _way_forward(definition: SagaDefinition) -> list[str]:

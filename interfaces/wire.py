@@ -80,15 +80,20 @@ class StrictJSONParser(BaseParser):
         """The value. Raises ParseError (400), or what `_read` does."""
         assert parser_context is not None, "DRF gives one"
         body = _read(stream, parser_context["request"].META)
-        try:
-            value = _DECODER.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ParseError(f"The body is not JSON: {error}") from None
-        if body.count(b"[") + body.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
-            raise ParseError(f"The body has more than {DEEPEST} levels.")
-        if b"\\u0000" in body and "\0" in _texts(value):
-            raise ParseError("The body has a NUL character (\\u0000) in a text.")
-        return value
+        return strict_json(body)
+
+
+def strict_json(body: bytes) -> Any:
+    """The value of this JSON. Raises ParseError."""
+    try:
+        value = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ParseError(f"The body is not JSON: {error}") from None
+    if body.count(b"[") + body.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
+        raise ParseError(f"The body has more than {DEEPEST} levels.")
+    if b"\\u0000" in body and "\0" in _texts(value):
+        raise ParseError("The body has a NUL character (\\u0000) in a text.")
+    return value
 
 
 class JSONRenderer(BaseRenderer):

@@ -67,6 +67,16 @@ def test_a_state_named_like_a_word_of_mermaids_has_another_id_and_shows_its_name
     assert not any(word in line.split() for line in drawn[1:])
 
 
+def test_two_states_keep_two_ids():
+    drawn = edges_without_names(workflow(step("a", running_state="note", done_state="note_")))
+
+    assert [line for line in drawn if line.startswith("note")][:2] == ["note__ --> note_", "note_ --> done"]
+
+
+def edges_without_names(definition):
+    return lines(state_diagram(definition), "stateDiagram-v2")[1:]
+
+
 @pytest.mark.parametrize("definition", ALL, ids=lambda definition: definition.name)
 def test_the_steps_are_drawn_without_a_loose_end(definition):
     drawn = lines(step_diagram(definition), "flowchart TD")
