@@ -84,6 +84,9 @@ class SagaStore(Protocol):
     def checkpoint(self, saga: Saga, events: Sequence[SagaEvent], lease: Lease) -> None:
         """Append the events and move the saga on. A saga that is finished or parked gives its lease up with it."""
 
+    def extend(self, saga: Saga, lease: Lease) -> None:
+        """Let the lease, which must be held, expire later. Raises LeaseLost."""
+
     def hand_over(self, saga: Saga, lease: Lease) -> None:
         """Give the lease up, so that a worker takes the saga when its next call is due."""
 

@@ -5,7 +5,7 @@ It owns the saga by a lease, and every write is fenced by the lease's token and 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -105,7 +105,7 @@ class SagaOrchestrator:
                 raise
             return self._repeat(earlier, request, until)
         saga, events = Saga.start(definition, self._origin(definition, request, now), request.actor)
-        lease = self.new_lease(now) if until > now else None
+        lease = self.new_lease(now, definition) if until > now else None
         # Crash before this write: nothing exists, no call was made. Crash after it: the saga is claimed once the
         # lease has expired (at once without a lease) and its first call goes out then, with the same key.
         existing = self.store.create(saga, events, lease, request.idempotency)
@@ -131,6 +131,7 @@ class SagaOrchestrator:
         Raises LeaseLost when another driver took it over: whatever this one did after its last checkpoint
         was done under the same idempotency keys, so the other driver's calls repeat and do not add.
         """
+        lease = self._long_enough(saga, lease)
         while not saga.resting:
             now = self.clock.now()
             lease = self.checkpoint(saga, saga.expire(now), lease, now)
@@ -171,10 +172,24 @@ class SagaOrchestrator:
                 return saga
             self.clock.sleep(POLL)
 
-    def new_lease(self, now: datetime) -> Lease:
-        """A lease that nobody else has."""
-        expires_at = now + timedelta(seconds=self.lease_seconds)
-        return Lease(token=uuid4(), owner=self.owner, expires_at=expires_at, seconds=self.lease_seconds)
+    def new_lease(self, now: datetime, definition: SagaDefinition | None = None) -> Lease:
+        """A lease that nobody else has, for a saga of this workflow or for sagas that are not known yet."""
+        seconds = self._lease_of(definition) if definition else self.lease_seconds
+        return Lease(token=uuid4(), owner=self.owner, expires_at=now + timedelta(seconds=seconds), seconds=seconds)
+
+    def _lease_of(self, definition: SagaDefinition) -> float:
+        """Seconds of a lease of such a saga: the process's own, unless a call of this workflow may outlast that."""
+        needed = lease_for([definition])
+        return max(self.lease_seconds, needed) if needed > LEASE else self.lease_seconds
+
+    def _long_enough(self, saga: Saga, lease: Lease) -> Lease:
+        """A lease that outlives the calls of this saga too: its workflow may be younger than this process."""
+        seconds = self._lease_of(saga.definition)
+        if saga.driverless or lease.seconds >= seconds:
+            return lease
+        longer = replace(lease, seconds=seconds, expires_at=self.clock.now() + timedelta(seconds=seconds))
+        self.store.extend(saga, longer)
+        return longer
 
     def _drive_or_follow(self, saga: Saga, lease: Lease, until: datetime) -> Saga:
         try:

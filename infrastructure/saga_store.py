@@ -114,6 +114,12 @@ class PostgresSagaStore:
         if not self._run("checkpoint", parameters)[0][0] and not self._run("landed", parameters):
             raise LeaseLost(f"another driver owns saga {saga.id} now")
 
+    def extend(self, saga: Saga, lease: Lease) -> None:
+        """See `SagaStore`."""
+        parameters = {"id": saga.id, "seq": saga.seq, "token": lease.token, "lease_expires_at": lease.expires_at}
+        if not self._run("extend", parameters):
+            raise LeaseLost(f"another driver owns saga {saga.id} now")
+
     def hand_over(self, saga: Saga, lease: Lease) -> None:
         """See `SagaStore`. Nothing to do when the lease was lost: the saga already has another driver."""
         parameters = {"id": saga.id, "seq": saga.seq, "token": lease.token, "wake_at": saga.wake_at()}

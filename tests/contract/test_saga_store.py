@@ -1,6 +1,7 @@
 """What every store promises, held against the one in memory and the one in PostgreSQL."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -146,6 +147,32 @@ def test_a_saga_that_was_handed_over_is_claimed_when_its_call_is_due(store):
     [claimed] = store.claim(lease(90), due_at, 10)
     assert not claimed.abandoned
     assert store.claim(lease(90), due_at, 10) == []
+
+
+def test_a_lease_may_be_extended_by_whoever_holds_it(store):
+    saga, held = driven(store, lease(20))
+    longer = replace(held, expires_at=START + timedelta(seconds=70), seconds=70)
+
+    store.extend(saga, longer)
+
+    assert store.claim(lease(90), START + timedelta(seconds=69), 10) == []
+    assert same(store.load(saga.id), saga)
+    store.checkpoint(saga, saga.record(Succeeded(), START), longer)
+
+
+def test_a_lease_that_was_lost_is_not_extended(store):
+    saga, held = driven(store, lease(20))
+    [taken] = store.claim(lease(90), START + MINUTE, 10)
+    before = everything(store)
+
+    with pytest.raises(LeaseLost):
+        store.extend(saga, replace(held, expires_at=START + 9 * MINUTE))
+    assert everything(store) == before
+    handed, own = driven(store)
+    store.hand_over(handed, own)
+    with pytest.raises(LeaseLost):
+        store.extend(handed, own)
+    assert taken.saga.id == saga.id
 
 
 def test_a_saga_without_a_driver_is_claimed_at_once(store):

@@ -76,6 +76,12 @@ class MemorySagaStore:
         row.lease_expires_at = None if saga.driverless else lease.expires_at
         row.wake_at = saga.wake_at() if saga.driverless else None
 
+    def extend(self, saga: Saga, lease: Lease) -> None:
+        row = self.rows[saga.id]
+        if row.token != lease.token or not row.lease_expires_at or len(row.events) != saga.seq:
+            raise LeaseLost
+        row.lease_expires_at = lease.expires_at
+
     def hand_over(self, saga: Saga, lease: Lease) -> None:
         row = self.rows[saga.id]
         if row.token == lease.token and row.lease_expires_at and len(row.events) == saga.seq:

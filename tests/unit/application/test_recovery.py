@@ -7,6 +7,7 @@ import pytest
 
 from application.recovery import claim_due, drive
 from domain.calls import Task
+from domain.definition import Request
 from domain.entities import MOST_TAKEOVERS
 from domain.events import EventType
 from domain.outcomes import Postponed, Rejected, Unavailable
@@ -171,3 +172,22 @@ def test_a_saga_that_fells_every_driver_is_parked():
     [saga] = [row.saga() for row in bench.store.rows.values()]
     assert saga.status == "STUCK"
     assert "10 drivers in a row vanished" in saga.parked_reason
+
+
+@pytest.mark.parametrize("wait", [25.0, 0.0], ids=["its client's", "a worker"])
+def test_a_driver_owns_a_saga_for_as_long_as_a_call_of_its_workflow_may_take(wait):
+    """Also of a workflow that was published after the process had started, whose leases are those of shorter calls."""
+    slow = Request(service="svc", method="POST", path="/a", timeout=25.0)
+    bench = Bench(workflow(step("a", action=slow), step("b")), saga_timeout=300)
+    stolen = []
+
+    def another_looks(task: Task) -> None:
+        bench.clock.sleep(25)
+        stolen.append(bench.store.claim(bench.engine.new_lease(bench.clock.now()), bench.clock.now(), 10))
+
+    bench.services.after = another_looks
+    bench.start(wait=wait)
+
+    assert bench.work_until_rest().status == "COMPLETED"
+    assert stolen == [[], []]
+    assert len(bench.services.calls) == 2
