@@ -81,9 +81,8 @@ class _Reading:
         """Whether a fault found afterwards is one of what was given, and does not follow from one found before."""
         path, _, message = fault.partition(": ")
         wrong = [own.partition(": ")[0] for own in self.faults]
-        if message.endswith("which is not an earlier step") and any(_NAMES_A_STEP.fullmatch(own) for own in wrong):
-            return False
-        return not any(_within(path, own) or _within(own, path) for own in wrong)
+        follows = any(_follows(path, message, own) for own in wrong)
+        return not follows and not any(_within(path, own) or _within(own, path) for own in wrong)
 
     def _object(self, given: dict[str, Any], kind: Any, path: str) -> Any:
         types, known = _types(kind), {field.name: field for field in fields(kind)}
@@ -151,7 +150,14 @@ class _Reading:
 
 
 _PLACE = re.compile(r"steps\[(\d+)\]")
+_MADE_UP = re.compile(r"^ \(placeholder\d+\)")
+_MADE_UP_OUTPUT = re.compile(r", steps\.placeholder\d+")
 _NAMES_A_STEP = re.compile(r"steps|steps\[\d+\](\.name)?")
+_FOLLOWERS = {
+    "foreach": ("reads 'item', which is not known here", "only a foreach step has items"),
+    "inquiry": ("needs the step's output",),
+}
+"""What is said of a step that has not this field."""
 
 
 def _as_in(content: Any, fault: str) -> str:
@@ -159,9 +165,21 @@ def _as_in(content: Any, fault: str) -> str:
     found = _PLACE.match(fault)
     if not found:
         return fault
-    step = content["steps"][int(found[1])]
+    step, rest = content["steps"][int(found[1])], fault[found.end() :]
     called = f" ({step.get('name')})" if isinstance(step, dict) else ""
-    return fault[: found.end()] + fault[found.end() :].removeprefix(called)
+    rest = rest.removeprefix(called) if called and rest.startswith(called) else _MADE_UP.sub("", rest)
+    return fault[: found.end()] + _MADE_UP_OUTPUT.sub("", rest)
+
+
+def _follows(path: str, message: str, wrong: str) -> bool:
+    """Whether a fault is there only because something else, at `wrong`, could not be read."""
+    if _NAMES_A_STEP.fullmatch(wrong) and message.endswith("which is not an earlier step"):
+        return True
+    step = _PLACE.match(wrong)
+    if not step or not _within(path, step[0]):
+        return False
+    field = wrong[step.end() + 1 :].partition(".")[0]
+    return any(said in message for said in _FOLLOWERS.get(field, ()))
 
 
 def _within(path: str, outer: str) -> bool:

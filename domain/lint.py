@@ -192,7 +192,8 @@ def _input_findings(definition: SagaDefinition) -> Iterator[Finding]:
     known = schema.get("properties")
     if not isinstance(known, Mapping) or _SHAPED_ELSEWHERE & set(schema):
         return
-    required = schema.get("required", [])
+    needed = schema.get("required")
+    required = needed if isinstance(needed, list) else []
     read: set[str] = set()
     for path, expression, alone in _all_templates(definition):
         for root, *rest in expression.reads:

@@ -81,6 +81,26 @@ def test_a_step_without_a_name_is_the_only_thing_wrong_with_those_that_read_it()
     assert faults(change) == {"steps[0].name": ["is required"]}
 
 
+@pytest.mark.parametrize("field", ["foreach", "inquiry"])
+def test_what_a_field_of_the_wrong_shape_would_have_allowed_is_not_wrong_besides(field):
+    def change(content):
+        content["steps"][0]["compensation"]["body"]["id"] = "${steps.book.id}"
+        content["steps"][0][field] = 7
+
+    assert set(faults(change)) == {f"steps[0].{field}"}
+
+
+@pytest.mark.parametrize("step", [None, 7, "book"])
+def test_a_step_that_is_none_is_named_without_what_stands_in_for_it(step):
+    def change(content):
+        content["steps"][0] = step
+        content["steps"][-1]["action"]["path"] = "/${item}"
+
+    found = faults(change)
+    assert set(found) == {"steps[0]", f"steps[{len(CONTENT['steps']) - 1}].action.path"}
+    assert "placeholder" not in str(found)
+
+
 def test_what_is_wrong_elsewhere_is_named_beside_what_has_the_wrong_shape():
     def change(content):
         content["steps"][0]["action"].update(timeout="5", path="a")
