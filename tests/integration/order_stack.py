@@ -25,6 +25,7 @@ SECRETS = {
     "GATEWAY_SHARED_SECRET": "s3cret-that-the-gateway-adds-0003",
 }
 OWN_KEY = "s3cret-of-the-desk-0004"
+ADMIN_KEY = "s3cret-of-the-office-0005"
 HEAD = ["EN_ATTENTE", "VERIFICATION_STOCK", "STOCK_VERIFIE", "RESERVATION_STOCK"]
 CREATING = [*HEAD, "STOCK_RESERVE", "CREATION_COMMANDE"]
 UNDOING = ["COMPENSATION_EN_COURS", "SAGA_ANNULEE"]
@@ -114,7 +115,7 @@ class Stack:
             **{f"{name.upper()}_URL": service.url for name, service in self.services.items()},
             "DATABASE_URL": self.database_url,
             "KONG_GATEWAY_URL": self.services["catalogue"].url,
-            "SAGA_API_KEYS": f"desk:saga-operator:{OWN_KEY}",
+            "SAGA_API_KEYS": f"desk:saga-operator:{OWN_KEY},office:saga-admin:{ADMIN_KEY}",
             "ALLOWED_HOSTS": "127.0.0.1",
             "MAX_RETRIES": "1",
             "WEB_CONCURRENCY": "2",
