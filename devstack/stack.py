@@ -10,7 +10,7 @@ from pathlib import Path
 from devstack.processes import answers
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTICIPANTS = ("catalogue", "inventaire", "commandes")
+PARTICIPANTS = ("catalogue", "inventaire", "commandes", "orders", "payments")
 DEVELOPMENT_KEY = "magasin-secret-key-2025"  # of the consumer `magasin` in kong/kong.yml
 
 LAST_PORT = 65535
@@ -32,6 +32,8 @@ class Ports:
     commandes: int = 8003
     worker_metrics: int = 9109
     postgres: int = 5439
+    orders: int = 8007
+    payments: int = 8008
 
     @classmethod
     def of(cls, environment: Mapping[str, str], base: int | None = None) -> "Ports":

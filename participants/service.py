@@ -149,6 +149,31 @@ def named_call(call: Call) -> str:
     return key
 
 
+def call_of(select: str, parameter: str) -> Callable[[sqlite3.Cursor, Call], str]:
+    """For an undo by id: the call that its body names, or else the one that made what has this id.
+
+    `select` gives that call's key for the id in the path.
+    """
+
+    def find(cursor: sqlite3.Cursor, call: Call) -> str:
+        if "undo_of" in call.body():
+            return named_call(call)
+        row = cursor.execute(select, (call.parameters[parameter],)).fetchone()
+        if row is None:
+            raise RequestError(404, "unknown_id", f"There is no {call.parameters[parameter]} to undo")
+        return str(row[0])
+
+    return find
+
+
+def queried_call(call: Call) -> str:
+    """The do-call's key that an inquiry asks about, `?key=`."""
+    key = text(dict(call.query), "key")
+    if key.endswith((":undo", ":inquire")):
+        raise invalid(f"key must be the Idempotency-Key of the call to ask about, which {key} is not")
+    return key
+
+
 def refusal(status: int, code: str, detail: str) -> Answer:
     return Answer(status, {"code": code, "detail": detail})
 

@@ -1,6 +1,7 @@
 """`make run` as a real process on ports and data of its own: it serves, it ends, and nothing of it is left."""
 
 import contextlib
+import dataclasses
 import os
 import re
 import signal
@@ -19,12 +20,12 @@ import requests
 import devstack.run
 from devstack.bench_load import ORDER, PATH
 from devstack.processes import free_port, is_free
-from devstack.stack import ROOT, variable
+from devstack.stack import ROOT, Ports, variable
 from domain.exceptions import DefinitionInvalid
 
 SECONDS_TO_SERVE = 90
 SECONDS_TO_END = 60
-PORTS = 8
+PORTS = len(dataclasses.fields(Ports))
 # What would lead a stack of its own to somebody else's database or participants.
 FOREIGN = re.compile(r"DATABASE_URL|DB_\w+|\w+_URL|\w+_PORT|PROMETHEUS_MULTIPROC_DIR|DJANGO_SETTINGS_MODULE")
 
@@ -195,7 +196,7 @@ def test_every_taken_port_is_named_at_once_with_what_chooses_others(tmp_path):
 
 
 def other_ports():
-    names = ("gateway_status", "catalogue", "inventaire", "commandes", "worker_metrics")
+    names = {each.name for each in dataclasses.fields(Ports)} - {"api", "gateway", "postgres"}
     return {variable(name): str(free_port()) for name in names}
 
 
