@@ -5,6 +5,7 @@ from typing import Any
 from domain.events import EventType, SagaStatus
 from domain.lint import Severity
 from domain.workflows.commandes import COMMANDES, EtatSaga
+from domain.workflows.order_processing import ORDER_PROCESSING
 from domain.workflows.partner_creation import PARTNER_CREATION
 
 Schema = dict[str, Any]
@@ -391,6 +392,60 @@ PARTNERS_ACTIVE = _object(
         ),
     }
 )
+EXAMPLE_FOOD_ORDER = {
+    "saga_type": ORDER_PROCESSING.name,
+    "entity_id": 123,
+    "step_data": [
+        {
+            "customer_id": 1,
+            "restaurant_id": 2,
+            "total_amount": 50.00,
+            "delivery_address": "123 Main St",
+            "delivery_latitude": 40.7128,
+            "delivery_longitude": -74.0060,
+            "status": "PENDING_PAYMENT",
+            "items": [{"menu_item_id": 1, "quantity": 2, "price": 25.00}],
+        },
+        {"order_id": 123, "amount": 50.00, "payment_method": "credit_card", "status": "PENDING"},
+        {"order_id": 123},
+    ],
+}
+FOOD_START = _object(
+    {
+        "saga_type": {"type": "string", "enum": [ORDER_PROCESSING.name]},
+        "entity_id": {"type": "integer", "description": "What you call the order"},
+        "step_data": {
+            "type": "array",
+            "items": ANY_OBJECT,
+            "minItems": 3,
+            "maxItems": 3,
+            "description": "The bodies of the order, the payment and the confirmation; `order_id` is replaced by the "
+            "number that the order service gives",
+        },
+    }
+) | {"example": EXAMPLE_FOOD_ORDER}
+FOOD_RESULT = _object({"success": {"type": "boolean"}, "saga_id": ID, "error": _or_null(TEXT)})
+FOOD_STEP_STATUS: Schema = {
+    "type": "string",
+    "enum": [
+        "PENDING", "RUNNING", "COMPLETED", "FAILED", "UNKNOWN", "COMPENSATING", "COMPENSATED", "COMPENSATION_FAILED",
+    ],
+}  # fmt: skip
+FOOD_STATUS = _object(
+    {
+        "saga_id": ID,
+        "saga_type": TEXT,
+        "entity_id": {"type": "integer"},
+        "status": STATUS,
+        "state": TEXT,
+        "current_step": {**_or_null(TEXT), "description": "null when it has ended"},
+        "error": _or_null(TEXT),
+        "steps": _list(_object({"name": TEXT, "status": FOOD_STEP_STATUS, "attempts": COUNT, "error": _or_null(TEXT)})),
+        "created_at": TIME,
+        "finished_at": _or_null(TIME),
+    }
+)
+FOOD_COMPENSATE = _object({"reason": REASON}, optional=("reason",))
 CHECK = _object({"status": TEXT, "detail": _or_null(TEXT)})
 LIVE = _object({"status": TEXT})
 READY = _object({"status": TEXT, "checks": _object({"database": CHECK, "gateway": CHECK, "worker": CHECK})})

@@ -300,6 +300,23 @@ commande_list = _route(
 )
 commande_info = _route("Describe the order saga", "commandes", {200: ("What it is", contracts.INFO)}, stored=False)
 
+food_start = _start_route("Start a food order", "order_processing", contracts.FOOD_RESULT, contracts.FOOD_START)
+food_status = _route(
+    "Show how a food order stands", "order_processing", {200: ("The order", contracts.FOOD_STATUS), **_NO_SAGA}
+)
+food_compensate = _route(
+    "Turn back and undo a food order, also a completed one",
+    "order_processing",
+    {
+        200: ("It is undone already", contracts.FOOD_RESULT),
+        202: ("It is being undone, by a worker: `Location` tells how it stands", contracts.FOOD_RESULT),
+        400: _problem("A field is wrong; nothing was changed"),
+        409: _problem("Its status does not allow it (`not_allowed`), or a driver owns it now (`saga_driven`)"),
+        **_NO_SAGA,
+    },
+    body=contracts.FOOD_COMPENSATE,
+)
+
 live = _route("Is the process alive", "health", {200: ("It is", contracts.LIVE)}, public=True, stored=False)
 ready = _route(
     "Is the service ready",

@@ -3,7 +3,16 @@
 from django.urls import path, re_path
 from drf_yasg.views import get_schema_view
 
-from interfaces import commandes_api, definitions_api, failures_api, health, operations_api, partner_api, saga_api
+from interfaces import (
+    commandes_api,
+    definitions_api,
+    failures_api,
+    health,
+    operations_api,
+    order_processing_api,
+    partner_api,
+    saga_api,
+)
 from interfaces.callers import CLIENT, READER, RolePermission
 from interfaces.documentation import API_INFO, self_contained
 
@@ -43,6 +52,9 @@ urlpatterns = [
     path("api/v1/saga/partner-creation", partner_api.PartnerCreationView.as_view()),
     path("api/v1/saga/status/<uuid:saga_id>", partner_api.PartnerStatusView.as_view()),
     path("api/v1/saga/active", partner_api.PartnersActiveView.as_view()),
+    path("sagas/start", order_processing_api.FoodStartView.as_view()),
+    path("sagas/<uuid:saga_id>/status", order_processing_api.FoodStatusView.as_view()),
+    path("sagas/<uuid:saga_id>/compensate", order_processing_api.FoodCompensateView.as_view()),
     path("api/saga/health/", health.ReadyView.as_view()),
     path("api/health/", health.LiveView.as_view()),
     path("health", health.LiveView.as_view()),

@@ -55,6 +55,9 @@ STATUSES = {
     ("get", "/api/saga/sagas/"): {200} | CALLER | DATABASE,
     ("post", "/api/saga/test/echec-stock/"): STARTED,
     ("get", "/api/saga/info/"): {200} | CALLER,
+    ("post", "/sagas/start"): STARTED | BODY,
+    ("get", "/sagas/{saga_id}/status"): {200, 404} | CALLER | DATABASE,
+    ("post", "/sagas/{saga_id}/compensate"): {200, 202, 404, 409} | BODY | CALLER | DATABASE,
     ("get", "/api/saga/health/"): {200} | CALLER | DATABASE,
     ("get", "/api/health/"): {200, 406, 500},
     ("get", "/health"): {200, 406, 500},
@@ -105,6 +108,8 @@ def test_every_error_has_the_shape_of_a_problem(db):
         (("post", "/api/saga/commandes/"), "409", contracts.COMMANDE),
         (("get", "/api/sagas/transactions/"), "200", contracts.SAGA_PAGE),
         (("get", "/api/saga/health/"), "503", contracts.READY),
+        (("post", "/sagas/start"), "409", contracts.FOOD_RESULT),
+        (("get", "/sagas/{saga_id}/status"), "200", contracts.FOOD_STATUS),
     ],
 )
 def test_every_answer_has_its_published_shape(db, place, status, shape):
@@ -138,7 +143,7 @@ def test_the_example_of_a_definition_can_be_published(api):
 
 
 def test_the_headers_of_a_start_are_documented(db):
-    for path in ("/api/sagas/start/", "/api/saga/commandes/", "/api/saga/test/echec-stock/"):
+    for path in ("/api/sagas/start/", "/api/saga/commandes/", "/api/saga/test/echec-stock/", "/sagas/start"):
         names = {p["name"] for p in operations()["post", path]["parameters"] if p["in"] == "header"}
         assert names == {"Idempotency-Key", "Prefer", "X-Correlation-ID"}
 
