@@ -10,7 +10,11 @@ from pathlib import Path
 from devstack.processes import answers
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTICIPANTS = ("catalogue", "inventaire", "commandes", "orders", "payments")
+PARTICIPANTS = (
+    *("catalogue", "inventaire", "commandes"),
+    *("orders", "payments"),
+    *("betting", "wallet", "risk-management"),
+)
 DEVELOPMENT_KEY = "magasin-secret-key-2025"  # of the consumer `magasin` in kong/kong.yml
 
 LAST_PORT = 65535
@@ -32,8 +36,16 @@ class Ports:
     commandes: int = 8003
     worker_metrics: int = 9109
     postgres: int = 5439
+    # Later ones at the end: with --base-port the others keep their places.
     orders: int = 8007
     payments: int = 8008
+    betting: int = 8004
+    wallet: int = 8005
+    risk_management: int = 8006
+
+    def of_participant(self, name: str) -> int:
+        port: int = getattr(self, name.replace("-", "_"))
+        return port
 
     @classmethod
     def of(cls, environment: Mapping[str, str], base: int | None = None) -> "Ports":
@@ -90,7 +102,7 @@ class Stack:
         return self.data / "metrics"
 
     def participants(self) -> list[Part]:
-        return [self._participant(name, getattr(self.ports, name)) for name in PARTICIPANTS]
+        return [self._participant(name, self.ports.of_participant(name)) for name in PARTICIPANTS]
 
     def development_gateway(self) -> Part:
         command = [sys.executable, "-m", "devstack.gateway", "--config", str(ROOT / "kong" / "kong.yml")]
@@ -98,7 +110,7 @@ class Stack:
         command += ["--status-listen", f"127.0.0.1:{self.ports.gateway_status}"]
         command += ["--run-dir", str(self.data / "gateway")]
         for name in PARTICIPANTS:
-            command += ["--resolve", f"{name}:8000=127.0.0.1:{getattr(self.ports, name)}"]
+            command += ["--resolve", f"{name}:8000=127.0.0.1:{self.ports.of_participant(name)}"]
         command += ["--resolve", f"orchestrator:8009=127.0.0.1:{self.ports.api}"]
         return Part("gateway", command, f"http://127.0.0.1:{self.ports.gateway_status}/status/ready")
 

@@ -92,7 +92,7 @@ def read(path: str, query: Callable[[sqlite3.Cursor, Call], Answer]) -> Route:
 
 
 def do(path: str, check: Check, effect: Callable[[sqlite3.Cursor, Call, Any], Applied | Answer]) -> Route:
-    """A route whose effect happens once a key; an ``Answer`` instead of ``Applied`` is a refusal."""
+    """A route whose effect happens once a key; an ``Answer`` instead of ``Applied`` is a refusal, or moves nothing."""
 
     def handle(database: Database, call: Call) -> Answer:
         key, wanted = call.required_key(), check(call)
