@@ -4,6 +4,8 @@ from typing import Any
 
 from domain.events import EventType, SagaStatus
 from domain.lint import Severity
+from domain.workflows.cashout import CASHOUT as CASHOUT_FLOW
+from domain.workflows.cashout import StepStatus
 from domain.workflows.commandes import COMMANDES, EtatSaga
 from domain.workflows.order_processing import ORDER_PROCESSING
 from domain.workflows.partner_creation import PARTNER_CREATION
@@ -446,6 +448,64 @@ FOOD_STATUS = _object(
     }
 )
 FOOD_COMPENSATE = _object({"reason": REASON}, optional=("reason",))
+# --- cash-outs
+
+CASHOUT_INPUT: Schema = {
+    **CASHOUT_FLOW.input_schema,
+    "example": {"bet_slip_id": 123, "user_id": 456, "bookmaker_type": "SYSTEM", "bookmaker_id": "system"},
+}
+CASHOUT_ROLLBACK = _object({"saga_transaction_id": ID, "reason": REASON}) | {
+    "example": {"saga_transaction_id": "0192f0c1-2a3b-7c4d-8e5f-000000000001", "reason": "User cancelled"}
+}
+CASHOUT_RETRY = _object({"reason": {**REASON, "description": "Why; `retry of <step>` unless told"}}, ("reason",))
+CASHOUT_STEP = _object(
+    {
+        "name": {"type": "string", "enum": [step.name for step in CASHOUT_FLOW.steps]},
+        "order": COUNT,
+        "status": {"type": "string", "enum": [status.value for status in StepStatus]},
+        "attempts": COUNT,
+        "compensation_attempts": COUNT,
+        "started_at": _or_null(TIME),
+        "completed_at": _or_null(TIME),
+        "duration": {**_or_null(NUMBER), "description": "Seconds"},
+        "output": _or_null(ANY_OBJECT),
+    }
+)
+CASHOUT_EVENT = _object(
+    {
+        "event_type": {"type": "string", "enum": [kind.value for kind in EventType]},
+        "step": _or_null(TEXT),
+        "action": _or_null(TEXT),
+        "attempt": _or_null(COUNT),
+        "outcome": _or_null(TEXT),
+        "message": _or_null(TEXT),
+        "actor": _or_null(TEXT),
+    }
+)
+_CASHOUT = {
+    "saga_transaction_id": ID,
+    "correlation_id": TEXT,
+    "bet_slip_id": COUNT,
+    "user_id": COUNT,
+    "bookmaker_type": TEXT,
+    "bookmaker_id": TEXT,
+    "failed_step": _or_null(TEXT),
+    "timeout_at": TIME,
+}
+CASHOUT = _object(
+    {
+        **_CASHOUT,
+        "amount": {**_or_null(NUMBER), "description": "What was paid; null unless the cash-out stands"},
+        "transaction_id": {**_or_null(TEXT), "description": "The wallet's; null unless the cash-out stands"},
+        "current_step": _or_null(TEXT),
+        "progress": _object({"completed_steps": COUNT, "total_steps": COUNT, "percentage": COUNT}),
+        "steps": _list(CASHOUT_STEP),
+        "events": _list(CASHOUT_EVENT),
+        "parked_reason": _or_null(TEXT),
+    }
+)
+CASHOUT_PAGE = _object({"results": _list(_object(_CASHOUT)), "next": _or_null(ID)})
+
 CHECK = _object({"status": TEXT, "detail": _or_null(TEXT)})
 LIVE = _object({"status": TEXT})
 READY = _object({"status": TEXT, "checks": _object({"database": CHECK, "gateway": CHECK, "worker": CHECK})})

@@ -143,22 +143,23 @@ _NO_SAGA = {404: _problem("There is no such saga")}
 _BAD_QUERY = {400: _problem("A parameter is wrong; `errors` names it")}
 
 start = _start_route("Start a saga", "sagas", contracts.SAGA, contracts.START, {404: "There is no such workflow"})
+_SAGA_FILTERS = [
+    _query("workflow", "Only this workflow"),
+    _query("status", "Only this status"),
+    _query("state", "Only this business state"),
+    _query("tenant", "Only this tenant"),
+    _query("correlation_id", "Only this correlation id"),
+    _query("created_after", "From this time on (RFC 3339)"),
+    _query("created_before", "Before this time (RFC 3339)"),
+    _query("active", "`true`: not finished; `false`: finished", openapi.TYPE_BOOLEAN),
+    _query("q", "A saga id or a correlation id"),
+    *_PAGE,
+]
 saga_list = _route(
     "List sagas, newest first",
     "sagas",
     {200: ("A page", contracts.SAGA_PAGE), **_BAD_QUERY},
-    parameters=[
-        _query("workflow", "Only this workflow"),
-        _query("status", "Only this status"),
-        _query("state", "Only this business state"),
-        _query("tenant", "Only this tenant"),
-        _query("correlation_id", "Only this correlation id"),
-        _query("created_after", "From this time on (RFC 3339)"),
-        _query("created_before", "Before this time (RFC 3339)"),
-        _query("active", "`true`: not finished; `false`: finished", openapi.TYPE_BOOLEAN),
-        _query("q", "A saga id or a correlation id"),
-        *_PAGE,
-    ],
+    parameters=_SAGA_FILTERS,
 )
 saga_detail = _route("Show a saga", "sagas", {200: ("The saga", contracts.SAGA_DETAIL), **_NO_SAGA})
 _EVENT_FILTERS = [_query("type", "Only this type"), _query("step", "Only this step"), *_PAGE]
@@ -315,6 +316,30 @@ food_compensate = _route(
         **_NO_SAGA,
     },
     body=contracts.FOOD_COMPENSATE,
+# --- cash-outs
+
+
+def _cashout_verb(summary: str, body: Schema) -> Callable[..., Any]:
+    header = openapi.Parameter("Prefer", openapi.IN_HEADER, description="`wait=N` seconds", type=openapi.TYPE_STRING)
+    answers: dict[int, tuple[str, Schema | None]] = {
+        200: ("It has ended", contracts.CASHOUT),
+        202: ("Not ended yet, or parked: see `Location`, ask again after `Retry-After` seconds", contracts.CASHOUT),
+        404: _problem("There is no such cash-out, or no such step"),
+    }
+    return _route(summary, "cashout", answers, body=body, parameters=[header])
+
+
+cashout_start = _start_route("Start a cash-out", "cashout", contracts.CASHOUT, contracts.CASHOUT_INPUT)
+cashout_rollback = _cashout_verb("Undo a cash-out, also a completed one, last step first", contracts.CASHOUT_ROLLBACK)
+cashout_retry = _cashout_verb("Try the step again at which a cash-out stands", contracts.CASHOUT_RETRY)
+cashout_status = _route(
+    "Show a cash-out with every step", "cashout", {200: ("The cash-out", contracts.CASHOUT), **_NO_SAGA}
+)
+cashout_list = _route(
+    "List cash-outs, newest first",
+    "cashout",
+    {200: ("A page", contracts.CASHOUT_PAGE), **_BAD_QUERY},
+    parameters=_SAGA_FILTERS[1:],
 )
 
 live = _route("Is the process alive", "health", {200: ("It is", contracts.LIVE)}, public=True, stored=False)

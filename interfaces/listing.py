@@ -1,6 +1,7 @@
 """Lists of sagas and events: filters that are columns, newest first, paged by key and never by offset."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -19,11 +20,17 @@ _SAGA_PARAMETERS = frozenset({*_SAGA_TEXTS, "status", "created_after", "created_
 _EVENT_PARAMETERS = frozenset({"type", "step", "cursor", "limit"})
 
 
-def page_of_sagas(parameters: Any) -> dict[str, Any]:
-    """`{"results": [...], "next": cursor or null}`. Raises ValidationError, field by field, for a wrong parameter."""
-    reader = _Reader(parameters, _SAGA_PARAMETERS)
+def page_of_sagas(
+    parameters: Any, workflow: str | None = None, show: Callable[[dict[str, Any]], dict[str, Any]] = listed_json
+) -> dict[str, Any]:
+    """`{"results": [...], "next": cursor or null}`. Raises ValidationError, field by field, for a wrong parameter.
+
+    With a `workflow` it is that one's sagas, and the parameter of that name is none.
+    """
+    reader = _Reader(parameters, _SAGA_PARAMETERS - ({"workflow"} if workflow else set()))
+    texts = {name: reader.text(name) for name in _SAGA_TEXTS}
     chosen = SagaFilter(
-        **{name: reader.text(name) for name in _SAGA_TEXTS},
+        **(texts | {"workflow": workflow} if workflow else texts),
         status=reader.choice("status", [status.value for status in SagaStatus]),
         created_after=reader.time("created_after"),
         created_before=reader.time("created_before"),
@@ -34,7 +41,7 @@ def page_of_sagas(parameters: Any) -> dict[str, Any]:
     reader.finish()
     rows = platform().queries.sagas(chosen, limit + 1)
     more = rows[limit - 1]["id"] if len(rows) > limit else None
-    return {"results": [listed_json(row) for row in rows[:limit]], "next": more}
+    return {"results": [show(row) for row in rows[:limit]], "next": more}
 
 
 def page_of_events(parameters: Any, saga_id: UUID | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from django.urls import path, re_path
 from drf_yasg.views import get_schema_view
 
 from interfaces import (
+    cashout_api,
     commandes_api,
     definitions_api,
     failures_api,
@@ -44,6 +45,11 @@ urlpatterns = [
     path("api/sagas/definitions/", definitions_api.DefinitionListView.as_view()),
     path("api/sagas/definitions/<slug:name>/<int:version>/", definitions_api.DefinitionView.as_view()),
     path("api/sagas/definitions/<slug:name>/<int:version>/diagram/", definitions_api.DiagramView.as_view()),
+    path("api/sagas/cashout/start/", cashout_api.StartView.as_view()),
+    path("api/sagas/cashout/rollback/", cashout_api.RollbackView.as_view()),
+    path("api/sagas/cashout/list/", cashout_api.ListView.as_view()),
+    path("api/sagas/cashout/status/<uuid:saga_id>/", cashout_api.StatusView.as_view()),
+    path("api/sagas/cashout/<uuid:saga_id>/retry/<slug:step>/", cashout_api.RetryView.as_view()),
     path("api/saga/commandes/", commandes_api.CommandesView.as_view()),
     path("api/saga/commandes/<uuid:saga_id>/", commandes_api.CommandeView.as_view()),
     path("api/saga/sagas/", commandes_api.SagasView.as_view()),

@@ -46,6 +46,11 @@ MATRIX = {
     "api/sagas/definitions/": ("GET", KNOWS_AN_ID),
     "api/sagas/definitions/<slug:name>/<int:version>/": ("GET", KNOWS_AN_ID),
     "api/sagas/definitions/<slug:name>/<int:version>/diagram/": ("GET", KNOWS_AN_ID),
+    "api/sagas/cashout/start/": ("POST", STARTS),
+    "api/sagas/cashout/rollback/": ("POST", OPERATES),
+    "api/sagas/cashout/list/": ("GET", SEES_ALL),
+    "api/sagas/cashout/status/<uuid:saga_id>/": ("GET", KNOWS_AN_ID),
+    "api/sagas/cashout/<uuid:saga_id>/retry/<slug:step>/": ("POST", OPERATES),
     "api/saga/commandes/": ("POST", STARTS),
     "api/saga/commandes/<uuid:saga_id>/": ("GET", KNOWS_AN_ID),
     "api/saga/sagas/": ("GET", SEES_ALL),
@@ -71,6 +76,7 @@ VALUES = {
     "group": "none",
     "name": "commandes",
     "version": str(COMMANDES.version),
+    "step": "wallet_credit",
 }
 
 

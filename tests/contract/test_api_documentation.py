@@ -50,6 +50,11 @@ STATUSES = {
     ("post", "/api/sagas/definitions/"): {200, 201, 409, 422} | BODY | CALLER | DATABASE,
     ("get", "/api/sagas/definitions/{name}/{version}/"): {200, 404} | CALLER | DATABASE,
     ("get", "/api/sagas/definitions/{name}/{version}/diagram/"): {200, 404} | CALLER | DATABASE,
+    ("post", "/api/sagas/cashout/start/"): STARTED | BODY,
+    ("post", "/api/sagas/cashout/rollback/"): {200, 202, 404, 409} | BODY | CALLER | DATABASE,
+    ("get", "/api/sagas/cashout/list/"): {200} | CALLER | DATABASE,
+    ("get", "/api/sagas/cashout/status/{saga_id}/"): {200, 404} | CALLER | DATABASE,
+    ("post", "/api/sagas/cashout/{saga_id}/retry/{step}/"): {200, 202, 404, 409} | BODY | CALLER | DATABASE,
     ("post", "/api/saga/commandes/"): STARTED | BODY,
     ("get", "/api/saga/commandes/{saga_id}/"): {200, 404} | CALLER | DATABASE,
     ("get", "/api/saga/sagas/"): {200} | CALLER | DATABASE,
@@ -106,6 +111,8 @@ def test_every_error_has_the_shape_of_a_problem(db):
     [
         (("post", "/api/sagas/start/"), "201", contracts.SAGA),
         (("post", "/api/saga/commandes/"), "409", contracts.COMMANDE),
+        (("post", "/api/sagas/cashout/start/"), "201", contracts.CASHOUT),
+        (("get", "/api/sagas/cashout/list/"), "200", contracts.CASHOUT_PAGE),
         (("get", "/api/sagas/transactions/"), "200", contracts.SAGA_PAGE),
         (("get", "/api/saga/health/"), "503", contracts.READY),
         (("post", "/sagas/start"), "409", contracts.FOOD_RESULT),
@@ -129,7 +136,7 @@ def test_the_bodies_are_documented_with_their_bounds(db):
     assert set(start["schema"]["properties"]) == {"workflow", "saga_type", "input", "version", "correlation_id"}
 
 
-@pytest.mark.parametrize("path", ["/api/saga/commandes/", "/api/sagas/start/"])
+@pytest.mark.parametrize("path", ["/api/saga/commandes/", "/api/sagas/start/", "/api/sagas/cashout/start/"])
 def test_the_example_of_a_body_can_be_sent(api, path):
     (body,) = [p for p in operations()["post", path]["parameters"] if p["in"] == "body"]
 
