@@ -8,6 +8,7 @@ meanwhile: it looks at what was done for its own sagas.
 
 import argparse
 import os
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +27,10 @@ SHOP = "550e8400-e29b-41d4-a716-446655440000"
 PRODUCT = "550e8400-e29b-41d4-a716-446655440001"
 STOCK = f"/api/inventaire/api/ddd/inventaire/stock-local/{PRODUCT}/{SHOP}/"
 LEDGER = "/api/inventaire/_ledger"
-PARTICIPANTS = ("inventaire", "catalogue", "commandes")
+PARTICIPANTS = ("inventaire", "catalogue", "commandes", "betting", "wallet", "risk-management")
+CASHOUTS = "/api/sagas/cashout/"
+BET_SLIPS, BETTOR = range(10_001, 15_001), 458
+HELD_SLIP, ITS_BETTOR = 128, 456  # the betting service refuses it, after the wallet is credited
 LEAST_STOCK = 12  # what one run takes, and some more
 LARGEST = 10_000  # quantity of a line
 
@@ -217,6 +221,32 @@ def access_through_the_gateway(stack: Stack) -> None:
     see(visitor.status_code == 403, f"with the key of somebody without rights: {visitor.status_code}")
 
 
+def cash_out(stack: Stack, slip: int, bettor: int) -> requests.Response:
+    given = {"bet_slip_id": slip, "user_id": bettor, "bookmaker_type": "SYSTEM", "bookmaker_id": "system"}
+    return stack.through_gateway("POST", f"{CASHOUTS}start/", stack.key, json=given)
+
+
+def see_steps(saga: dict[str, Any], *statuses: str) -> None:
+    found = [step["status"] for step in saga["steps"]]
+    see(found == list(statuses), f"its steps are {', '.join(found)}")
+
+
+def a_cash_out_and_its_rollback(stack: Stack) -> None:
+    started = cash_out(stack, random.choice(BET_SLIPS), BETTOR)
+    see(started.status_code == 201, f"answered {started.status_code}{_reason(started, 201)}")
+    see_steps(started.json(), *["COMPLETED"] * 6)
+    asked = {"saga_transaction_id": started.json()["saga_transaction_id"], "reason": "checked from end to end"}
+    undone = stack.through_gateway("POST", f"{CASHOUTS}rollback/", stack.key, json=asked)
+    see(undone.status_code == 200, f"rolled back: {undone.status_code}{_reason(undone, 200)}")
+    see_steps(undone.json(), *["COMPLETED"] * 3, *["COMPENSATED"] * 3)
+
+
+def a_cash_out_refused_at_the_last_step(stack: Stack) -> None:
+    refused = cash_out(stack, HELD_SLIP, ITS_BETTOR)
+    see(refused.status_code == 409, f"answered {refused.status_code}{_reason(refused, 409)}")
+    see_steps(refused.json(), *["COMPLETED"] * 3, *["COMPENSATED"] * 2, "FAILED")
+
+
 CHECKS: tuple[Callable[[Stack], None], ...] = (
     health_of_every_service,
     an_order_that_succeeds,
@@ -227,6 +257,8 @@ CHECKS: tuple[Callable[[Stack], None], ...] = (
     a_request_sent_twice,
     metrics_that_count,
     access_through_the_gateway,
+    a_cash_out_and_its_rollback,
+    a_cash_out_refused_at_the_last_step,
 )
 
 
