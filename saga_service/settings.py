@@ -32,6 +32,8 @@ SAGA_ORCHESTRATOR_CONFIG = {
 SAGA_PLATFORM = "saga_service.bootstrap.platform"
 
 INSTALLED_APPS = [
+    *("django.contrib.admin.apps.SimpleAdminConfig", "django.contrib.auth", "django.contrib.contenttypes"),
+    *("django.contrib.sessions", "django.contrib.messages"),
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_yasg",
@@ -42,6 +44,7 @@ MIDDLEWARE = [
     "interfaces.correlation.CorrelationMiddleware",
     "interfaces.hosts.HostMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    *("interfaces.admin.Sessions", "interfaces.admin.Users", "interfaces.admin.Messages", "interfaces.admin.NoFrames"),
 ]
 ROOT_URLCONF = "saga_service.urls"
 WSGI_APPLICATION = "saga_service.wsgi.application"
@@ -49,7 +52,13 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "APP_DIRS": True,
-        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
     }
 ]
 
@@ -68,6 +77,16 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
     }
 }
+
+# The pages at /admin/ only: with DEBUG off they are for https, which whatever is in front of the service ends.
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not CONFIGURATION.debug
+SESSION_COOKIE_AGE = 12 * 60 * 60
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -2,6 +2,8 @@
 
 from django.urls import include, path
 
-urlpatterns = [path("", include("interfaces.urls"))]
+from interfaces.admin import site
+
+urlpatterns = [path("admin/", site.urls), path("", include("interfaces.urls"))]
 handler404 = "interfaces.errors.not_found"
 handler500 = "interfaces.errors.server_error"

@@ -1,0 +1,193 @@
+"""The pages at /admin/: who may see them, what they show, and the verbs, which ask for a reason."""
+
+from uuid import UUID
+
+import api_support
+import pytest
+from api_support import START, UNKNOWN_ID
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from domain.outcomes import Rejected, Unavailable
+from domain.workflows.cashout import CASHOUT
+
+api = api_support.api
+
+SLIP = {"bet_slip_id": 123, "user_id": 456}
+PAGES = ["/admin/", "/admin/sagas/", "/admin/events/", "/admin/definitions/", "/admin/definitions/cashout_flow/1/"]
+
+
+@pytest.fixture
+def browser(api):
+    """A superuser's."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("anna"))
+    return client
+
+
+@pytest.fixture
+def reader(api):
+    """A staff member's, who may read only."""
+    client = Client()
+    client.force_login(User.objects.create_user("bob", is_staff=True))
+    return client
+
+
+def start(api, **answers):
+    api.participants.answers.update(answers)
+    return api.post(START, {"workflow": CASHOUT.name, "input": SLIP}).json()["id"]
+
+
+def act(browser, saga_id, verb="compensate", reason="ticket 7", **more):
+    return browser.post("/admin/sagas/act/", {"saga": saga_id, "verb": verb, "reason": reason}, follow=True, **more)
+
+
+def status(api, saga_id):
+    return api.get(f"/api/sagas/transactions/{saga_id}/").json()["status"]
+
+
+@pytest.mark.parametrize("path", [*PAGES, f"/admin/sagas/{UNKNOWN_ID}/", "/admin/auth/user/"])
+def test_nobody_sees_a_page_without_a_login(api, path):
+    for client in (Client(), Client(headers={"X-API-Key": "magasin-secret-key-2025"})):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["Location"]) == (302, f"/admin/login/?next={path}")
+
+
+def test_somebody_who_is_not_staff_sees_no_page(api):
+    client = Client()
+    client.force_login(User.objects.create_user("eve"))
+    assert client.get("/admin/sagas/").status_code == 302
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/admin/auth/user/"])
+def test_a_page_is_shown_in_no_frame_and_cached_by_nobody(browser, api, path):
+    start(api)
+    answer = browser.get(path)
+    assert (answer.status_code, answer.headers["X-Frame-Options"]) == (200, "DENY")
+    assert "no-store" in answer.headers["Cache-Control"]
+
+
+def test_the_first_page_leads_to_the_others(browser):
+    page = browser.get("/admin/").content.decode()
+    assert all(f'href="/admin/{name}/"' in page for name in ("sagas", "events", "definitions", "auth/user"))
+
+
+def test_the_sagas_are_listed_filtered_and_paged_by_key(browser, api):
+    ids = [start(api) for _ in range(3)]
+    failed = start(api, cashout_validation=Rejected("not yours"))
+
+    def shown(query):
+        page = browser.get(f"/admin/sagas/?{query}").content.decode()
+        return [saga_id for saga_id in [failed, *reversed(ids)] if f"/admin/sagas/{saga_id}/" in page], page
+
+    assert shown("")[0] == [failed, *reversed(ids)]
+    assert shown("status=FAILED&workflow=cashout_flow")[0] == shown(f"q={failed}")[0] == [failed]
+    first, page = shown("limit=2")
+    assert first == [failed, ids[2]]
+    assert f"?limit=2&amp;cursor={ids[2]}" in page
+    assert shown(f"limit=2&cursor={ids[2]}")[0] == [ids[1], ids[0]]
+    assert "must be one of RUNNING" in shown("status=DONE")[1]
+
+
+def test_the_list_costs_the_same_whatever_is_on_it(browser, api, django_assert_max_num_queries):
+    start(api)
+    browser.get("/admin/sagas/")
+    for _ in range(5):
+        start(api)
+    with django_assert_max_num_queries(7):
+        browser.get("/admin/sagas/")
+
+
+def test_a_saga_is_shown_with_its_history(browser, api):
+    saga_id = start(api, liability_update=Rejected("<b>locked</b>"))
+    page = browser.get(f"/admin/sagas/{saga_id}/").content.decode()
+    for text in (
+        "COMPENSATED",
+        "wallet_credit",
+        "undo_succeeded",
+        "&lt;b&gt;locked&lt;/b&gt;",
+        "&quot;bet_slip_id&quot;",
+    ):
+        assert text in page, text
+    assert "<b>locked" not in page
+    assert "undo_succeeded" in browser.get("/admin/events/").content.decode()
+    assert browser.get(f"/admin/sagas/{UNKNOWN_ID}/").status_code == 404
+
+
+def test_a_workflow_is_shown_with_its_steps(browser):
+    assert "6: cashout_validation" in browser.get("/admin/definitions/").content.decode()
+    assert "6 steps" in browser.get("/admin/definitions/cashout_flow/1/").content.decode()
+    assert browser.get("/admin/definitions/cashout_flow/99/").status_code == 404
+
+
+def test_a_verb_is_done_in_the_users_name_with_the_reason(browser, api):
+    saga_id = start(api)
+
+    page = act(browser, saga_id).content.decode()
+
+    assert "COMPENSATING, rolling_back" in page
+    events = api.get(f"/api/sagas/transactions/{saga_id}/events/").json()["results"]
+    (event,) = [each for each in events if each["type"] == "compensation_requested"]
+    assert (event["actor"], event["reason"]) == ("anna", "ticket 7")
+
+
+def test_a_verb_is_done_to_every_saga_chosen_and_says_how_each_went(browser, api):
+    done = start(api)
+    waiting = start(api, liability_update=Unavailable("busy", 8.0))
+
+    page = act(browser, [waiting, done, UNKNOWN_ID, "x"], "pause").content.decode()
+
+    assert f"{waiting}: PAUSED" in page
+    assert f"{done}: A COMPLETED saga does nothing that could be paused" in page
+    assert UNKNOWN_ID in page
+    assert "is not a saga&#x27;s id" in page
+    assert [status(api, saga_id) for saga_id in (waiting, done)] == ["PAUSED", "COMPLETED"]
+    assert "COMPLETED, completed" in act(browser, waiting, "resolve-completed").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("verb", "reason"),
+    [("compensate", ""), ("compensate", "  "), ("compensate", "x" * 501), ("delete", "r"), ("", "r")],
+)
+def test_without_a_reason_or_a_verb_nothing_is_done(browser, api, verb, reason):
+    saga_id = start(api)
+    assert "errorlist" in (page := act(browser, saga_id, verb, reason).content.decode()) or "messagelist" in page
+    assert status(api, saga_id) == "COMPLETED"
+
+
+def test_who_may_only_read_is_offered_no_verb_and_refused(reader, api):
+    saga_id = start(api)
+    assert 'name="verb"' not in reader.get("/admin/sagas/").content.decode()
+    assert 'name="verb"' not in reader.get(f"/admin/sagas/{saga_id}/").content.decode()
+    assert act(reader, saga_id).status_code == 403
+    assert status(api, saga_id) == "COMPLETED"
+
+
+def test_who_was_given_the_permission_may_act(reader, api):
+    User.objects.get(username="bob").user_permissions.add(Permission.objects.get(codename="change_sagarow"))
+    saga_id = start(api)
+    act(reader, saga_id)
+    assert status(api, saga_id) == "COMPENSATING"
+
+
+def test_a_verb_needs_the_pages_own_form(api):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.create_superuser("anna"))
+    saga_id = start(api)
+    assert act(client, saga_id).status_code == 403
+    assert client.get("/admin/sagas/act/").status_code == 405
+    assert status(api, saga_id) == "COMPLETED"
+
+
+def test_the_api_knows_no_sessions(browser, api, django_assert_num_queries):
+    saga_id = start(api)
+    assert UUID(saga_id)
+    with django_assert_num_queries(0):
+        answer = browser.get("/health")
+    assert not answer.cookies
+    assert "Cookie" not in answer.headers.get("Vary", "")
+
+
+def test_an_address_that_is_none_is_not_found_and_one_without_its_slash_leads_on(browser):
+    assert browser.get("/admin/nothing/").status_code == 404
+    assert browser.get("/admin/sagas").headers["Location"] == "/admin/sagas/"
