@@ -448,6 +448,7 @@ FOOD_STATUS = _object(
     }
 )
 FOOD_COMPENSATE = _object({"reason": REASON}, optional=("reason",))
+
 # --- cash-outs
 
 CASHOUT_INPUT: Schema = {
@@ -468,6 +469,7 @@ CASHOUT_STEP = _object(
         "started_at": _or_null(TIME),
         "completed_at": _or_null(TIME),
         "duration": {**_or_null(NUMBER), "description": "Seconds"},
+        "error": _or_null(TEXT),
         "output": _or_null(ANY_OBJECT),
     }
 )
@@ -477,20 +479,28 @@ CASHOUT_EVENT = _object(
         "step": _or_null(TEXT),
         "action": _or_null(TEXT),
         "attempt": _or_null(COUNT),
+        "status": STATUS,
         "outcome": _or_null(TEXT),
         "message": _or_null(TEXT),
         "actor": _or_null(TEXT),
+        "created_at": TIME,
     }
 )
 _CASHOUT = {
     "saga_transaction_id": ID,
+    "saga_type": TEXT,
     "correlation_id": TEXT,
+    "status": STATUS,
+    "state": TEXT,
     "bet_slip_id": COUNT,
     "user_id": COUNT,
     "bookmaker_type": TEXT,
     "bookmaker_id": TEXT,
+    "error": _or_null(TEXT),
     "failed_step": _or_null(TEXT),
     "timeout_at": TIME,
+    "created_at": TIME,
+    "finished_at": _or_null(TIME),
 }
 CASHOUT = _object(
     {

@@ -316,6 +316,8 @@ food_compensate = _route(
         **_NO_SAGA,
     },
     body=contracts.FOOD_COMPENSATE,
+)
+
 # --- cash-outs
 
 
@@ -324,7 +326,9 @@ def _cashout_verb(summary: str, body: Schema) -> Callable[..., Any]:
     answers: dict[int, tuple[str, Schema | None]] = {
         200: ("It has ended", contracts.CASHOUT),
         202: ("Not ended yet, or parked: see `Location`, ask again after `Retry-After` seconds", contracts.CASHOUT),
+        400: _problem("A field is wrong; nothing was changed"),
         404: _problem("There is no such cash-out, or no such step"),
+        409: _problem("Its status does not allow it (`not_allowed`), or a driver owns it now (`saga_driven`)"),
     }
     return _route(summary, "cashout", answers, body=body, parameters=[header])
 

@@ -62,8 +62,7 @@ class Scripted:
         if callable(outcome):
             outcome = outcome(task)
         if outcome is None or (task.attempt.action == "undo" and f"{task.step}:undo" not in self.answers):
-            outcome = Succeeded(DONE.get(task.step))
-            outcome = Succeeded({**CASHED_OUT, **DONE}[task.step])
+            outcome = Succeeded({**CASHED_OUT, **DONE}.get(task.step))
         return Reply(outcome, CallFacts(task.service, task.method, 200, 0.01))
 
     def call_all(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Reply]]:
