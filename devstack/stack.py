@@ -14,6 +14,7 @@ PARTICIPANTS = (
     *("catalogue", "inventaire", "commandes"),
     *("orders", "payments"),
     *("betting", "wallet", "risk-management"),
+    *("flights", "loyalty"),
 )
 DEVELOPMENT_KEY = "magasin-secret-key-2025"  # of the consumer `magasin` in kong/kong.yml
 
@@ -42,6 +43,8 @@ class Ports:
     betting: int = 8004
     wallet: int = 8005
     risk_management: int = 8006
+    flights: int = 8021
+    loyalty: int = 8022
 
     def of_participant(self, name: str) -> int:
         port: int = getattr(self, name.replace("-", "_"))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from participants import fares
 from participants.service import Applied, Call, Service, call_of, do, inquire, queried_call, read, refusal, undo
 from participants.validation import amount, invalid, text
 from saga_barrier import Answer
@@ -102,4 +103,10 @@ FOOD_ROUTES = (
 
 # --------------------------------------------------------------------------------------------------------------------
 
-SERVICE = Service(name="payments", port=8008, schema=SCHEMA, seed=SEED, routes=(*FOOD_ROUTES,))
+SERVICE = Service(
+    name="payments",
+    port=8008,
+    schema=SCHEMA + fares.SCHEMA,
+    seed=(*SEED, *fares.SEED),
+    routes=(*FOOD_ROUTES, *fares.ROUTES),
+)
