@@ -139,6 +139,7 @@ class Stack:
         return {
             "DEBUG": "True",
             "KONG_API_KEY": DEVELOPMENT_KEY,
+            "SAGA_FAULT_INJECTION": "True",
             **os.environ,
             **database,
             "KONG_GATEWAY_URL": f"http://127.0.0.1:{self.ports.gateway}",

@@ -9,6 +9,7 @@ from django.urls import is_valid_path
 from django.utils.encoding import escape_uri_path
 from rest_framework import exceptions
 
+from application.fault_scenario import FaultInjectionOff
 from domain.definition_reader import faults_by_path
 from domain.exceptions import (
     DefinitionChanged,
@@ -43,6 +44,7 @@ _STATUS: dict[type[SagaError], int] = {
     NotAllowed: 409,
     NotAwaited: 409,
     SagaDriven: 409,
+    FaultInjectionOff: 403,
     StoreUnavailable: 503,
     DefinitionUnreadable: 503,  # another process, of a later release, can
 }

@@ -13,13 +13,15 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 from application.operations import Operations
+from application.ports import Participants
 from application.publishing import Publisher
 from application.saga_orchestrator import ANSWER_WITHIN, OVERHEAD, SagaOrchestrator, lease_for
 from domain.lint import Limits
 from domain.workflows import shipped_definitions
-from infrastructure import health, metrics, observation
+from infrastructure import booking_log, health, metrics, observation
 from infrastructure.bulk_store import PostgresBulkStore
 from infrastructure.definition_store import DefinitionStore
+from infrastructure.fault_injection import FaultInjection
 from infrastructure.guard import Guard
 from infrastructure.http_participants import HttpParticipants
 from infrastructure.notices import PostgresNotices
@@ -59,18 +61,25 @@ def engine() -> SagaOrchestrator:
     config = settings.SAGA_ORCHESTRATOR_CONFIG
     return SagaOrchestrator(
         store=PostgresSagaStore(definitions()),
-        participants=HttpParticipants(
-            config["SERVICES"], config["KONG_GATEWAY"]["API_KEY"], observe=metrics.observe_call, guard=guard()
-        ),
+        participants=participants(),
         definitions=definitions(),
         clock=SystemClock(),
-        observe=observation.observe,
+        observe=booking_log.observed(observation.observe) if config["BOOKING_LOG"] else observation.observe,
         new_id=new_id,
         owner=f"{socket.gethostname()}:{os.getpid()}",
         saga_timeout=config["SAGA_TIMEOUT"],
         max_retries=config["MAX_RETRIES"],
         lease_seconds=lease_for(shipped_definitions()),
     )
+
+
+def participants() -> Participants:
+    """The business services; where the environment allows it, sagas can be told to fail at them."""
+    config = settings.SAGA_ORCHESTRATOR_CONFIG
+    services = HttpParticipants(
+        config["SERVICES"], config["KONG_GATEWAY"]["API_KEY"], observe=metrics.observe_call, guard=guard()
+    )
+    return FaultInjection(services) if config["FAULT_INJECTION"] else services
 
 
 @cache

@@ -76,6 +76,10 @@ class Configuration:
     participant_calls: int
     allowed_hosts: tuple[str, ...]
     log_level: str
+    log_directory: str | None
+    """Where the booking's log files are written; None writes none."""
+    fault_injection: bool
+    """Whether sagas may be told to fail on purpose."""
     database: Mapping[str, object] | None = field(repr=False)
     """Django's settings of the database; None means the embedded PostgreSQL."""
 
@@ -103,6 +107,8 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         participant_calls=_whole(environment, "SAGA_PARTICIPANT_CALLS", 8, 3, faults),
         allowed_hosts=_texts(environment.get("ALLOWED_HOSTS") or ("*" if debug else "")),
         log_level=_level(environment, faults),
+        log_directory=_directory(environment, "SAGA_LOG_DIRECTORY", faults),
+        fault_injection=_flag(environment, "SAGA_FAULT_INJECTION", faults),
         database=_database(environment, faults),
     )
     if not debug and not configuration.allowed_hosts:
@@ -153,6 +159,13 @@ def _level(environment: Mapping[str, str], faults: list[str]) -> str:
     if value not in logging.getLevelNamesMapping():
         faults.append(f"LOG_LEVEL: {value!r} is none of {', '.join(logging.getLevelNamesMapping())}")
     return value
+
+
+def _directory(environment: Mapping[str, str], name: str, faults: list[str]) -> str | None:
+    value = environment.get(name)
+    if value and not (os.path.isdir(value) and os.access(value, os.W_OK)):  # noqa: PTH112 - as the process sees it
+        faults.append(f"{name}: {value!r} is not a directory that this process may write to")
+    return value or None
 
 
 def _texts(value: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from infrastructure import booking_log
 from saga_service import configuration
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -26,6 +27,8 @@ SAGA_ORCHESTRATOR_CONFIG = {
     "BREAKER_SECONDS": CONFIGURATION.breaker_seconds,
     "PARTICIPANT_CALLS": CONFIGURATION.participant_calls,
     "API_KEYS": CONFIGURATION.api_keys,
+    "FAULT_INJECTION": CONFIGURATION.fault_injection,
+    "BOOKING_LOG": CONFIGURATION.log_directory is not None,
     "DEBUG": CONFIGURATION.debug,  # nobody has to say who they are, and the example secrets are accepted
 }
 
@@ -135,4 +138,6 @@ LOGGING = {
         "django.request": {"level": "ERROR", "filters": ["unexpected"]},
     },
 }
+if CONFIGURATION.log_directory:
+    LOGGING = booking_log.with_files(LOGGING, CONFIGURATION.log_directory, CONFIGURATION.log_level)
 SILENCED_SYSTEM_CHECKS: list[str] = []

@@ -37,6 +37,12 @@ DONE: dict[str, Any] = {
     "reservation_stock": {"reservation_id": "r-1"},
     "creation_commande": {"commande_id": "c-1"},
 }
+BOOKED: dict[str, Any] = {
+    "RESERVE_SEAT": {"seat_id": "s-1"},
+    "DEDUCT_LOYALTY_POINTS": {"points_deducted": 1000, "discount": 10.0},
+    "PROCESS_PAYMENT": {"transaction_id": "t-1"},
+    "CONFIRM_BOOKING": {"booking_reference": "A1B2C3D4"},
+}
 
 CASHED_OUT: dict[str, Any] = {
     "cashout_validation": {"eligible": True},
@@ -62,7 +68,7 @@ class Scripted:
         if callable(outcome):
             outcome = outcome(task)
         if outcome is None or (task.attempt.action == "undo" and f"{task.step}:undo" not in self.answers):
-            outcome = Succeeded({**CASHED_OUT, **DONE}.get(task.step))
+            outcome = Succeeded({**CASHED_OUT, **BOOKED, **DONE}.get(task.step))
         return Reply(outcome, CallFacts(task.service, task.method, 200, 0.01))
 
     def call_all(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Reply]]:

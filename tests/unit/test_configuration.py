@@ -271,3 +271,15 @@ def test_a_workflow_that_is_wrong_stops_the_server_with_a_sentence():
     assert ended.returncode == 3, "gunicorn's word for a worker that need not be tried again"
     (line,) = ended.stderr.splitlines()
     assert '"reason":"commandes version 1 was changed"' in line
+
+
+def test_fault_injection_and_the_booking_log_are_off_unless_they_are_asked_for(tmp_path):
+    assert (read({"DEBUG": "True"}).fault_injection, read({"DEBUG": "True"}).log_directory) == (False, None)
+    found = read({**PRODUCTION, "SAGA_FAULT_INJECTION": "True", "SAGA_LOG_DIRECTORY": str(tmp_path)})
+    assert (found.fault_injection, found.log_directory) == (True, str(tmp_path))
+
+
+def test_a_log_directory_that_cannot_be_written_to_stops_the_start(tmp_path):
+    (fault,) = faults(SAGA_LOG_DIRECTORY=str(tmp_path / "nowhere"))
+
+    assert fault.startswith("  SAGA_LOG_DIRECTORY: ")

@@ -1,0 +1,52 @@
+"""A saga that is to fail on purpose says so in its correlation id: `7c9e...:fail=PROCESS_PAYMENT`.
+
+So every process that may drive it knows, nothing else has to be stored, and whoever meets the id in a log sees that the
+failure was ordered. It means something only where fault injection is on (infrastructure/fault_injection.py).
+"""
+
+import re
+from dataclasses import dataclass
+
+from domain.exceptions import SagaError
+
+OUTCOMES = {
+    "rejected": "the participant refuses",
+    "unavailable": "the participant cannot be reached",
+    "unknown": "the participant does it, and its answer is lost",
+}
+DEFAULT = "rejected"
+OFF = "Fault injection is off here; SAGA_FAULT_INJECTION=True in the orchestrator's environment turns it on."
+
+_SCENARIO = re.compile(
+    rf"(?::fail=(?P<step>[A-Za-z][A-Za-z0-9_]*)(?:=(?P<outcome>{'|'.join(OUTCOMES)}))?)?(?P<slow>:slow)?\Z"
+)
+
+
+class FaultInjectionOff(SagaError):
+    """Fault injection is off here."""
+
+    code = "fault_injection_off"
+
+    def __init__(self) -> None:
+        super().__init__(OFF)
+
+
+@dataclass(frozen=True, slots=True)
+class FaultScenario:
+    """What is to go wrong: the do of a step (None: nothing); `slow` gives people time to watch."""
+
+    step: str | None = None
+    outcome: str = DEFAULT
+    slow: bool = False
+
+    def mark(self) -> str:
+        """The end of a correlation id that says this."""
+        outcome = "" if self.outcome == DEFAULT else f"={self.outcome}"
+        return (f":fail={self.step}{outcome}" if self.step else "") + (":slow" if self.slow else "")
+
+
+def scenario_of(correlation_id: str) -> FaultScenario:
+    """What is to go wrong in the saga of this correlation id; usually nothing."""
+    found = _SCENARIO.search(correlation_id)
+    assert found is not None, "it matches the end of any text"
+    return FaultScenario(found["step"], found["outcome"] or DEFAULT, found["slow"] is not None)
