@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from domain.exceptions import SagaError
 
 OUTCOMES = {
-    "rejected": "the participant refuses",
-    "unavailable": "the participant cannot be reached",
-    "unknown": "the participant does it, and its answer is lost",
+    "rejected": "it is refused",
+    "unavailable": "nobody is there",
+    "unknown": "its answer is lost",
 }
 DEFAULT = "rejected"
 OFF = "Fault injection is off here; SAGA_FAULT_INJECTION=True in the orchestrator's environment turns it on."

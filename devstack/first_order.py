@@ -68,6 +68,7 @@ def where_to_look(stack: Stack) -> None:
 Orders     {stack.api}/api/saga/sagas/
 Sagas      {stack.api}/api/sagas/transactions/
 Swagger    {stack.api}/swagger/
+Failures   {stack.api}/saga/test
 Metrics    {stack.api}/metrics/ and, of the worker, http://localhost:{stack.ports.worker_metrics}/metrics
 Gateway    curl -H 'X-API-Key: {DEVELOPMENT_KEY}' {stack.gateway}/api/catalogue/health
 End to end {_python()} test_saga_integration.py --api {stack.api} --gateway {stack.gateway}

@@ -345,6 +345,9 @@ cashout_list = _route(
     {200: ("A page", contracts.CASHOUT_PAGE), **_BAD_QUERY},
     parameters=_SAGA_FILTERS[1:],
 )
+fault_page = _route(
+    "Page to have a step fail and watch, with SAGA_FAULT_INJECTION=True", "sagas", {200: ("HTML", None)}
+)
 
 live = _route("Is the process alive", "health", {200: ("It is", contracts.LIVE)}, public=True, stored=False)
 ready = _route(

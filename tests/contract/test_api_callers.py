@@ -59,6 +59,7 @@ MATRIX = {
     "sagas/start": ("POST", STARTS),
     "sagas/<uuid:saga_id>/status": ("GET", KNOWS_AN_ID),
     "sagas/<uuid:saga_id>/compensate": ("POST", OPERATES),
+    "saga/test": ("GET", KNOWS_AN_ID),
     "api/saga/health/": ("GET", KNOWS_AN_ID),
     "api/status/": ("GET", KNOWS_AN_ID),
     "metrics/": ("GET", SEES_ALL),
@@ -92,6 +93,7 @@ def _debug_off(settings):
     settings.SAGA_ORCHESTRATOR_CONFIG = {
         **config,
         "DEBUG": False,
+        "FAULT_INJECTION": True,  # a page that is off is refused to everybody
         "KONG_GATEWAY": {**config["KONG_GATEWAY"], "SHARED_SECRET": SECRET},
         "API_KEYS": tuple(ApiKey(f"own-{role}", GROUPS[role], key) for role, key in KEYS.items()),
     }

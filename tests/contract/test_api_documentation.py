@@ -63,6 +63,7 @@ STATUSES = {
     ("post", "/sagas/start"): STARTED | BODY,
     ("get", "/sagas/{saga_id}/status"): {200, 404} | CALLER | DATABASE,
     ("post", "/sagas/{saga_id}/compensate"): {200, 202, 404, 409} | BODY | CALLER | DATABASE,
+    ("get", "/saga/test"): {200} | CALLER | DATABASE,
     ("get", "/api/saga/health/"): {200} | CALLER | DATABASE,
     ("get", "/api/health/"): {200, 406, 500},
     ("get", "/health"): {200, 406, 500},
