@@ -11,8 +11,7 @@ from devstack.processes import answers
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTICIPANTS = (
-    *("catalogue", "inventaire", "commandes"),
-    *("orders", "payments"),
+    *("catalogue", "inventaire", "commandes", "orders", "payments"),
     *("betting", "wallet", "risk-management"),
     *("flights", "loyalty"),
 )
@@ -37,7 +36,6 @@ class Ports:
     commandes: int = 8003
     worker_metrics: int = 9109
     postgres: int = 5439
-    # Later ones at the end: with --base-port the others keep their places.
     orders: int = 8007
     payments: int = 8008
     betting: int = 8004

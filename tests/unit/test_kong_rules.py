@@ -8,11 +8,12 @@ from devstack.gateway_conf import Gateway, nginx_conf
 from devstack.kong_file import KongFileError, read
 from devstack.kong_rules import faults, main
 from devstack.nginx_text import quoted
+from devstack.stack import PARTICIPANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 KONG_FILE = ROOT / "kong" / "kong.yml"
 SHIPPED = yaml.safe_load(KONG_FILE.read_text(encoding="utf-8"))
-HOSTS = {service["host"] for service in SHIPPED["services"]}
+HOSTS = {*PARTICIPANTS, "orchestrator"}
 
 
 @pytest.fixture
