@@ -13,6 +13,7 @@ EXAMPLE_INPUTS: dict[str, dict[str, Any]] = {
         "magasin_id": SHOP,
         "lignes": [{"produit_id": COFFEE, "quantite": 2}, {"produit_id": TEA, "quantite": 1}],
     },
+    "cashout_flow": {"bet_slip_id": 123, "user_id": 456, "bookmaker_type": "SYSTEM", "bookmaker_id": "system"},
     "order_processing": {name: EXAMPLE_FOOD_ORDER[name] for name in ("entity_id", "step_data")},
 }
 """By the workflow's name. Every test of tests/integration/test_every_workflow.py runs for each."""
