@@ -48,12 +48,18 @@ CALL_DURATION = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 
+MESSAGES = Counter("saga_messages", "Messages that came, by what became of them", ["topic", "resultat"])
 BREAKERS = Gauge(
     "saga_participant_open",
     "1 while a participant is not called because it did not answer",
     ["service"],
     multiprocess_mode="livemax",
 )
+
+
+def observe_message(topic: str, result: str) -> None:
+    """A message came."""
+    MESSAGES.labels(topic, result).inc()
 
 
 def observe_breaker(service: str, is_open: bool) -> None:  # noqa: FBT001 - the state itself

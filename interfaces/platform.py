@@ -1,17 +1,29 @@
 """What the interfaces reach: the settings name its factory, so that nothing here knows how it is wired."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
 from application.bulk import BulkStore
+from application.messages import Inbox, Relay
 from application.operations import Operations
-from application.ports import Notices, Retention
+from application.ports import Notices, Retention, Subscriber
 from application.publishing import Publisher
 from application.queries import Check, Heartbeat, SagaQueries
 from application.saga_orchestrator import SagaOrchestrator
+
+
+@dataclass(frozen=True, slots=True)
+class Messaging:
+    """What a worker does with a broker: send what is in the outbox, and give what comes to sagas."""
+
+    relay: Relay
+    inbox: Inbox
+    subscriber: Subscriber
+    topics: Callable[[], Sequence[str]]
+    """Those that the stored workflows wait on, now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +41,8 @@ class Platform:
     retention: Retention
     publisher: Publisher
     bulk: BulkStore
+    messaging: Callable[[], Messaging | None]
+    """None without a broker."""
     checks: Mapping[str, Callable[[], Check]]
     """Each part that must work for the service to be ready, by name."""
     exposition: Callable[[], bytes]

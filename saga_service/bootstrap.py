@@ -12,6 +12,7 @@ import uuid_utils.compat
 from django.conf import settings
 from django.db import OperationalError, connection
 
+from application.messages import Inbox, Relay
 from application.operations import Operations
 from application.ports import Participants
 from application.publishing import Publisher
@@ -25,10 +26,12 @@ from infrastructure.fault_injection import FaultInjection
 from infrastructure.guard import Guard
 from infrastructure.http_participants import HttpParticipants
 from infrastructure.notices import PostgresNotices
+from infrastructure.outbox_store import PostgresOutbox
+from infrastructure.pulsar_bus import PulsarPublisher, PulsarSubscriber
 from infrastructure.retention import PostgresRetention
 from infrastructure.saga_queries import PostgresSagaQueries
 from infrastructure.saga_store import PostgresSagaStore
-from interfaces.platform import Platform
+from interfaces.platform import Messaging, Platform
 
 logger = logging.getLogger("saga")
 PATIENCE = 30.0
@@ -49,6 +52,10 @@ class SystemClock:
         time.sleep(seconds)
 
 
+EVENTS_TOPIC = "saga-events"
+"""Where every event of every saga is published, when there is a broker."""
+
+
 @cache
 def definitions() -> DefinitionStore:
     """The workflows of this process."""
@@ -60,7 +67,7 @@ def engine() -> SagaOrchestrator:
     """The engine of this process."""
     config = settings.SAGA_ORCHESTRATOR_CONFIG
     return SagaOrchestrator(
-        store=PostgresSagaStore(definitions()),
+        store=PostgresSagaStore(definitions(), events_topic=EVENTS_TOPIC if config["BROKER_URL"] else None),
         participants=participants(),
         definitions=definitions(),
         clock=SystemClock(),
@@ -80,6 +87,25 @@ def participants() -> Participants:
         config["SERVICES"], config["KONG_GATEWAY"]["API_KEY"], observe=metrics.observe_call, guard=guard()
     )
     return FaultInjection(services) if config["FAULT_INJECTION"] else services
+
+
+def messaging() -> Messaging | None:
+    """A worker's part in messages; opens nothing yet."""
+    url = settings.SAGA_ORCHESTRATOR_CONFIG["BROKER_URL"]
+    if not url:
+        return None
+    return Messaging(
+        Relay(PostgresOutbox(), PulsarPublisher(url)),
+        Inbox(engine(), metrics.observe_message),
+        PulsarSubscriber(url),
+        awaited_topics,
+    )
+
+
+def awaited_topics() -> list[str]:
+    """The topics that any stored workflow waits on."""
+    steps = (step for definition in definitions().all() for step in definition.steps)
+    return sorted({step.awaits.topic for step in steps if step.awaits and step.awaits.topic})
 
 
 @cache
@@ -109,6 +135,7 @@ def platform() -> Platform:
         retention=PostgresRetention(),
         publisher=publisher(),
         bulk=PostgresBulkStore(),
+        messaging=messaging,
         checks={
             "database": health.database,
             "gateway": partial(health.gateway, gateway_url),

@@ -71,6 +71,8 @@ class Configuration:
     api_keys: tuple[ApiKey, ...]
     saga_timeout: float
     max_retries: int
+    broker_url: str | None = field(repr=False)
+    """Pulsar's; None means that there is no broker."""
     breaker_failures: int
     breaker_seconds: float
     participant_calls: int
@@ -102,6 +104,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         api_keys=_api_keys(environment, faults, debug=debug),
         saga_timeout=_number(environment, "SAGA_TIMEOUT", 30.0, 1, faults),
         max_retries=_whole(environment, "MAX_RETRIES", 3, 0, faults),
+        broker_url=_broker(environment, faults),
         breaker_failures=_whole(environment, "SAGA_BREAKER_FAILURES", 5, 0, faults),
         breaker_seconds=_number(environment, "SAGA_BREAKER_SECONDS", 5.0, 0.1, faults),
         participant_calls=_whole(environment, "SAGA_PARTICIPANT_CALLS", 8, 3, faults),
@@ -143,6 +146,13 @@ def _url(environment: Mapping[str, str], name: str, default: str, faults: list[s
     if not _is_url(value):
         faults.append(f"{name}: must be an http(s) URL without a user, a query or a fragment, like http://kong:8080")
     return value
+
+
+def _broker(environment: Mapping[str, str], faults: list[str]) -> str | None:
+    value = environment.get("BROKER_URL", "").strip()
+    if value and not re.fullmatch(r"pulsar(\+ssl)?://[\x21-\x7e]+", value):
+        faults.append("BROKER_URL: must be pulsar://host:port or pulsar+ssl://host:port")
+    return value or None
 
 
 def _is_url(value: str) -> bool:

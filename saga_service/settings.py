@@ -23,6 +23,7 @@ SAGA_ORCHESTRATOR_CONFIG = {
     "SERVICES": dict(CONFIGURATION.services),
     "SAGA_TIMEOUT": CONFIGURATION.saga_timeout,
     "MAX_RETRIES": CONFIGURATION.max_retries,
+    "BROKER_URL": CONFIGURATION.broker_url,
     "BREAKER_FAILURES": CONFIGURATION.breaker_failures,
     "BREAKER_SECONDS": CONFIGURATION.breaker_seconds,
     "PARTICIPANT_CALLS": CONFIGURATION.participant_calls,

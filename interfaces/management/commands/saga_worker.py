@@ -6,8 +6,10 @@ import signal
 import socket
 import threading
 from argparse import ArgumentParser
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -17,12 +19,18 @@ from prometheus_client import start_http_server
 from application.bulk import BulkRunner
 from application.ports import Claimed, Lease
 from application.recovery import claim_due, drive
-from domain.exceptions import SagaError, StoreUnavailable
-from interfaces.platform import Platform, platform
+from domain.exceptions import BrokerUnavailable, SagaError, StoreUnavailable
+from interfaces.platform import Messaging, Platform, platform
 
 logger = logging.getLogger("saga")
 BEAT_EVERY = timedelta(seconds=2)
 """Between two reports that the worker is at work."""
+SUBSCRIPTION = "saga-orchestrator"
+OUTBOX_EVERY = 0.1
+"""Seconds between two looks into an empty outbox."""
+BROKER_RETRY = 1.0
+TOPICS_EVERY = 5.0
+"""Seconds between two looks whether a workflow waits on another topic."""
 REMEDIES_AT_ONCE = 2
 """A slow one must not hold up all others."""
 REMEDY_EVERY = 1.0
@@ -72,6 +80,7 @@ class Worker:
     def __init__(self, built: Platform, threads: int, poll: float) -> None:
         self._engine, self._heartbeat = built.engine, built.heartbeat
         self._operations, self._bulk = built.operations, built.bulk
+        self._messaging = built.messaging()
         self._notices = built.notices()
         self._threads, self._poll = threads, poll
         self._stop = threading.Event()
@@ -89,6 +98,9 @@ class Worker:
         """Claim what there are free threads for, until told to stop; then finish it or hand it back."""
         logger.info("worker started", extra={"worker": self._name, "threads": self._threads})
         aside = [threading.Thread(target=self._apply_remedies, name=f"bulk-{n}") for n in range(REMEDIES_AT_ONCE)]
+        if self._messaging:
+            aside.append(threading.Thread(target=self._send_messages, args=[self._messaging], name="outbox"))
+            aside.append(threading.Thread(target=self._take_messages, args=[self._messaging], name="inbox"))
         for thread in aside:
             thread.start()
         with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="saga") as pool:
@@ -160,6 +172,34 @@ class Worker:
             close_old_connections()
             self._stop.wait(REMEDY_EVERY)
 
+    def _send_messages(self, messaging: Messaging) -> None:
+        """The outbox, in a thread of its own: it waits for the broker, and for nobody else."""
+        while not self._stop.is_set():
+            pause = OUTBOX_EVERY
+            try:
+                if messaging.relay.send_some():
+                    continue
+            except BrokerUnavailable:
+                pause = BROKER_RETRY  # the bus has said so; the messages wait
+            except Exception as error:  # noqa: BLE001 - the outermost loop: whatever fails is logged, and goes on
+                logger.warning("the outbox could not be emptied", extra={"reason": str(error).strip()})
+                close_old_connections()
+                pause = BROKER_RETRY
+            self._stop.wait(pause)
+
+    def _take_messages(self, messaging: Messaging) -> None:
+        """What sagas wait for, in a thread of its own. A workflow published meanwhile may wait on another topic."""
+        while not self._stop.is_set():
+            try:
+                topics = list(messaging.topics())
+                if topics:
+                    until = _UntilChanged(self._stop, lambda known=topics: list(messaging.topics()) != known)
+                    messaging.subscriber.consume(topics, SUBSCRIPTION, messaging.inbox.handle, until)
+            except Exception as error:  # noqa: BLE001 - as above
+                logger.warning("messages could not be taken", extra={"reason": str(error).strip()})
+                close_old_connections()
+            self._stop.wait(BROKER_RETRY)
+
     def _take_slots(self) -> int:
         taken = 0
         while taken < self._threads and self._slots.acquire(blocking=False):
@@ -175,3 +215,27 @@ class Worker:
         if now - self._beat_at >= BEAT_EVERY:
             self._heartbeat.beat(self._name, self._started_at, now)
             self._beat_at = now
+
+
+class _UntilChanged(threading.Event):
+    """Set when the process stops, or when what is asked now and then says so."""
+
+    def __init__(self, stop: threading.Event, changed: Callable[[], bool]) -> None:
+        super().__init__()
+        self._process, self._changed = stop, changed
+        self._look_at = monotonic() + TOPICS_EVERY
+
+    def is_set(self) -> bool:
+        """Whether to end."""
+        if self._process.is_set() or super().is_set():
+            return True
+        if monotonic() >= self._look_at:
+            self._look_at = monotonic() + TOPICS_EVERY
+            if self._changed():
+                self.set()
+        return super().is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the process to stop."""
+        self._process.wait(timeout)
+        return self.is_set()
