@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from interfaces.contracts import EXAMPLE_ORDER
+from interfaces.contracts import EXAMPLE_FOOD_ORDER, EXAMPLE_ORDER
 
 EXAMPLE_INPUTS: dict[str, dict[str, Any]] = {
+    # A slip is cashed out once; 10001 to 15000 are the user 458's, and each can be.
+    "cashout_flow": {"bet_slip_id": 123, "user_id": 456, "bookmaker_type": "SYSTEM", "bookmaker_id": "system"},
     "commandes": EXAMPLE_ORDER,
     "flight_booking": {
         "flight_id": 123,
@@ -14,6 +16,7 @@ EXAMPLE_INPUTS: dict[str, dict[str, Any]] = {
         "payment_method": "card",
         "passengers": [{"first_name": "John", "last_name": "Doe", "gender": "male"}],
     },
+    "order_processing": {name: EXAMPLE_FOOD_ORDER[name] for name in ("entity_id", "step_data")},
     "partner_creation": {
         "nombre": "Socios del Sur",
         "email": "hola@socios.example",

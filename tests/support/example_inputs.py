@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from interfaces.contracts import EXAMPLE_FOOD_ORDER
+from interfaces import examples
 
 SHOP = "550e8400-e29b-41d4-a716-446655440000"
 COFFEE, TEA = "550e8400-e29b-41d4-a716-446655440001", "550e8400-e29b-41d4-a716-446655440002"
@@ -13,7 +13,6 @@ EXAMPLE_INPUTS: dict[str, dict[str, Any]] = {
         "magasin_id": SHOP,
         "lignes": [{"produit_id": COFFEE, "quantite": 2}, {"produit_id": TEA, "quantite": 1}],
     },
-    "cashout_flow": {"bet_slip_id": 123, "user_id": 456, "bookmaker_type": "SYSTEM", "bookmaker_id": "system"},
-    "order_processing": {name: EXAMPLE_FOOD_ORDER[name] for name in ("entity_id", "step_data")},
+    **{name: examples.EXAMPLE_INPUTS[name] for name in ("cashout_flow", "flight_booking", "order_processing")},
 }
 """By the workflow's name. Every test of tests/integration/test_every_workflow.py runs for each."""
