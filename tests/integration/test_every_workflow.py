@@ -19,7 +19,7 @@ import pytest
 from application.operations import Operations
 from application.recovery import claim_due, drive
 from application.saga_orchestrator import StartRequest
-from domain.definition import Request, SagaDefinition, Step
+from domain.definition import Request, SagaDefinition
 from domain.definition_reader import read_definition
 from domain.entities import Saga
 from domain.events import SagaStatus
@@ -116,8 +116,9 @@ Effect = tuple[str, str]
 """A key without the saga's id, and `do` or `undo`."""
 
 
-def calls_of(step: Step) -> list[Request]:
-    return [call for call in (step.action, step.compensation, step.inquiry) if isinstance(call, Request)]
+def called_by(definition: SagaDefinition) -> set[str]:
+    """The services that a workflow calls."""
+    return {request.service for step in definition.steps for request in step.requests}
 
 
 def steps_of(wanted: Any) -> list[Any]:
@@ -149,7 +150,7 @@ def goes_through(definition: SagaDefinition, index: int, fault: str) -> bool:
 def participants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Participant]]:
     """Every reference service that a workflow calls, as a process."""
     known, directory = reference_services(), tmp_path_factory.mktemp("participants")
-    called = {call.service for definition, _ in WORKFLOWS.values() for s in definition.steps for call in calls_of(s)}
+    called = {service for definition, _ in WORKFLOWS.values() for service in called_by(definition)}
     running = {}
     try:
         for name in sorted(called & set(known)):
@@ -170,6 +171,8 @@ class Bench:
     clock: FakeClock = field(default_factory=FakeClock)
 
     def __post_init__(self) -> None:
+        called = called_by(self.definition)
+        self.participants = {name: each for name, each in self.participants.items() if name in called}
         for name, participant in self.participants.items():
             participant.call("DELETE", "/_faults")
             seed_again(Path(participant.database), reference_services()[name].seed)
