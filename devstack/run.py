@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from devstack import postgres
+from devstack import broker, postgres
 from devstack.first_order import OrderError, place_order, where_to_look
 from devstack.lock import LockHeldError, holder, only_one
 from devstack.processes import ProcessError, Processes, is_free
@@ -44,8 +44,9 @@ def run(stack: Stack) -> None:
         _require_sound_workflows()
         _require_free_ports(stack.ports)
         database = ending.enter_context(_database(stack))
+        bus = ending.enter_context(_broker(stack))
         processes = ending.enter_context(Processes(stack.data / "logs", ROOT))
-        for part in [*_start(stack, processes, database), stack.readiness()]:
+        for part in [*_start(stack, processes, database, bus), stack.readiness()]:
             processes.wait_until(part.name, part.is_healthy, SECONDS_TO_START)
             _say(part.name, part.health)
         place_order(stack)
@@ -55,13 +56,14 @@ def run(stack: Stack) -> None:
             time.sleep(SECONDS_BETWEEN_CHECKS)
 
 
-def _start(stack: Stack, processes: Processes, database: Mapping[str, str]) -> list[Part]:
+def _start(stack: Stack, processes: Processes, database: Mapping[str, str], bus: Mapping[str, str]) -> list[Part]:
     """Whatever needs no database starts while it is migrated."""
-    first = [*stack.participants(), stack.development_gateway()]
+    first = [*stack.participants(bus), stack.development_gateway()]
     _launch(processes, first)
     _migrate(stack, database, processes.log("migrate"))
     _empty(stack.metrics)
-    second = [stack.orchestrator(database), stack.worker(database)]
+    needed = {**database, **bus}
+    second = [stack.orchestrator(needed), stack.worker(needed)]
     _launch(processes, second)
     return first + second
 
@@ -86,9 +88,10 @@ def _require_sound_workflows() -> None:
 
 
 def _require_free_ports(ports: Ports) -> None:
-    """Every port but the database's, which may be running already."""
+    """Every port but the database's and the broker's, which may be running already."""
     deadline = time.monotonic() + SECONDS_FOR_PORTS
-    while taken := {name: port for name, port in vars(ports).items() if name != "postgres" and not is_free(port)}:
+    needed = {name: port for name, port in vars(ports).items() if name not in {"postgres", "broker"}}
+    while taken := {name: port for name, port in needed.items() if not is_free(port)}:
         if time.monotonic() > deadline:
             named = ", ".join(f"port {port} ({name})" for name, port in taken.items())
             alone = " ".join(f"{variable(name)}=..." for name in taken)
@@ -113,6 +116,22 @@ def _database(stack: Stack) -> Iterator[dict[str, str]]:
         yield {"DATABASE_URL": url}
     finally:
         postgres.stop(directory)
+
+
+@contextlib.contextmanager
+def _broker(stack: Stack) -> Iterator[dict[str, str]]:
+    """The broker that the environment names, or the embedded one, which stops at the end."""
+    if url := os.environ.get("BROKER_URL"):
+        _say("broker", "the one that the environment names")
+        yield {"BROKER_URL": url}
+        return
+    directory = stack.data / "broker"
+    try:
+        url = broker.ensure_running(directory, stack.ports.broker if is_free(stack.ports.broker) else None)
+        _say("broker", url)
+        yield {"BROKER_URL": url}
+    finally:
+        broker.stop(directory)
 
 
 def _migrate(stack: Stack, database: Mapping[str, str], log: Path) -> None:
@@ -145,6 +164,7 @@ def stop(data: Path) -> None:
             if time.monotonic() > deadline:
                 raise RunError(f"process {process} has not ended after {SECONDS_TO_STOP} s")
             time.sleep(0.05)
+    broker.stop(data / "broker")
     postgres.stop(data / "postgres")
 
 
@@ -183,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     except LockHeldError as error:
         print(f"run: {error} with {data}: Ctrl-C there, or `make stop`", file=sys.stderr)
         return 1
-    except (RunError, OrderError, ProcessError, postgres.PostgresError) as error:
+    except (RunError, OrderError, ProcessError, postgres.PostgresError, broker.BrokerError) as error:
         print(f"\nrun: {error}", file=sys.stderr)
         return 1
     return 0

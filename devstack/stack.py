@@ -10,7 +10,9 @@ from pathlib import Path
 from devstack.processes import answers
 
 ROOT = Path(__file__).resolve().parent.parent
+LISTENERS = ("alianzas",)  # called by messages only: no route leads to them
 PARTICIPANTS = (
+    "integraciones",
     *("catalogue", "inventaire", "commandes", "orders", "payments"),
     *("betting", "wallet", "risk-management"),
     *("flights", "loyalty"),
@@ -43,6 +45,9 @@ class Ports:
     risk_management: int = 8006
     flights: int = 8021
     loyalty: int = 8022
+    integraciones: int = 8011
+    alianzas: int = 8012
+    broker: int = 6650
 
     def of_participant(self, name: str) -> int:
         port: int = getattr(self, name.replace("-", "_"))
@@ -102,8 +107,9 @@ class Stack:
     def metrics(self) -> Path:
         return self.data / "metrics"
 
-    def participants(self) -> list[Part]:
-        return [self._participant(name, self.ports.of_participant(name)) for name in PARTICIPANTS]
+    def participants(self, broker: Mapping[str, str]) -> list[Part]:
+        names = (*PARTICIPANTS, *LISTENERS)
+        return [self._participant(name, self.ports.of_participant(name), broker) for name in names]
 
     def development_gateway(self) -> Part:
         command = [sys.executable, "-m", "devstack.gateway", "--config", str(ROOT / "kong" / "kong.yml")]
@@ -144,7 +150,7 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def _participant(self, name: str, port: int) -> Part:
+    def _participant(self, name: str, port: int, broker: Mapping[str, str]) -> Part:
         command = [sys.executable, "-m", "participants", name, "--host", "127.0.0.1", "--port", str(port)]
         command += ["--database", str(self.data / f"{name}.sqlite3")]
-        return Part(name, command, f"http://127.0.0.1:{port}/health")
+        return Part(name, command, f"http://127.0.0.1:{port}/health", {**os.environ, **broker})

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import pkgutil
 
 import participants
@@ -32,6 +33,11 @@ def parser(known: dict[str, Service]) -> argparse.ArgumentParser:
         help=f"SQLite file, made and seeded if missing (default .data/<service>.sqlite3); "
         f"{MEMORY} is a temporary file that goes when the service stops",
     )
+    made.add_argument(
+        "--broker",
+        default=os.environ.get("BROKER_URL") or None,
+        help="pulsar://host:port, for services that send or listen to messages (default: BROKER_URL, or none)",
+    )
     made.add_argument("--threads", type=int, default=16, help="calls handled at once (default %(default)s)")
     made.add_argument("--faults", action="store_true", help="let POST /_faults script faults; for tests only")
     made.add_argument("--access-log", action="store_true", help="write one JSON line a request to standard output")
@@ -49,6 +55,7 @@ def main() -> None:
         threads=arguments.threads,
         faults=arguments.faults,
         access_log=arguments.access_log,
+        broker=arguments.broker,
     )
     Server(service, options).run()
 

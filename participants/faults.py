@@ -3,6 +3,7 @@
 import random
 import re
 import threading
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,7 +19,19 @@ KINDS: Final = {
     "drip": "execute, then send the answer byte by byte over `seconds` (1)",
     "reset": "reset the connection at once, without touching the database",
 }
-EXECUTED_BY_DEFAULT: Final = frozenset(KINDS) - {"fail", "reset"}
+MESSAGE: Final = "MESSAGE"
+"""The `method` of a command that comes over a broker; its `path` is the topic, a slash, and the command's type."""
+MESSAGE_KINDS: Final = {
+    "rejected": "refuse the command and answer so",
+    "ignored": "lose the command: neither execute nor answer",
+    "unanswered": "execute, never answer",
+    "answered_late": "execute, answer `seconds` (1) later",
+    "answered_twice": "execute, send the answer twice",
+    "answered_malformed": "execute, send bytes that are no JSON instead of the answer",
+    "answered_for_nobody": "execute, answer for a saga that there is not instead",
+}
+ALL_KINDS: Final = {**KINDS, **MESSAGE_KINDS}
+EXECUTED_BY_DEFAULT: Final = frozenset(ALL_KINDS) - {"fail", "reset", "rejected", "ignored"}
 CHOOSABLE: Final = frozenset({"fail", "html", "truncated", "drip", "reset"})
 """Kinds for which `execute` may say otherwise: fail may have done its work, html may come from a proxy in between."""
 OPTIONS: Final = frozenset(
@@ -90,17 +103,18 @@ class Faults:
             cleared, self._rules = len(self._rules), []
             return cleared
 
-    def pick(self, method: str, path: str, key: str) -> Rule | None:
+    def pick(self, method: str, path: str, key: str, kinds: Container[str] = KINDS) -> Rule | None:
         with self._lock:
-            return next((rule for rule in self._rules if rule.applies(method, path, key) and rule.fires()), None)
+            rules = [rule for rule in self._rules if rule.fault in kinds]
+            return next((rule for rule in rules if rule.applies(method, path, key) and rule.fires()), None)
 
 
 def parse_rule(body: dict[str, Any]) -> Rule:
     """Check a rule as it arrives; every fault in it is a 400 that says what would be right."""
     _only(body, OPTIONS, "a rule")
     fault = body.get("fault")
-    if fault not in KINDS:
-        raise invalid(f"fault must be one of {', '.join(KINDS)}")
+    if fault not in ALL_KINDS:
+        raise invalid(f"fault must be one of {', '.join(ALL_KINDS)}")
     seed = _whole(body, "seed", None, least=None)
     return Rule(
         fault=fault,

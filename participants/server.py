@@ -18,6 +18,7 @@ from pythonjsonlogger.json import JsonFormatter
 from participants import ledger
 from participants.database import Database, create
 from participants.faults import Faults
+from participants.messaging import SCHEMA, Messaging
 from participants.service import Service
 from participants.web import Application
 from saga_barrier import Barrier
@@ -44,10 +45,12 @@ class JsonLogger(Logger):
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         formatter = JsonFormatter("%(levelname)s %(name)s %(message)s", timestamp=True)
-        service = logging.getLogger("participants")
-        service.handlers = [logging.StreamHandler()]
-        service.propagate = False
-        for logger in (self.error_log, self.access_log, service):
+        service, bus = logging.getLogger("participants"), logging.getLogger("saga.bus")
+        bus.setLevel(logging.INFO)
+        for logger in (service, bus):
+            logger.handlers = [logging.StreamHandler()]
+            logger.propagate = False
+        for logger in (self.error_log, self.access_log, service, bus):
             for handler in logger.handlers:
                 handler.setFormatter(formatter)
 
@@ -60,6 +63,7 @@ class Options:
     threads: int
     faults: bool
     access_log: bool
+    broker: str | None = None
 
 
 class Server(BaseApplication):
@@ -69,6 +73,7 @@ class Server(BaseApplication):
         self._service, self._options = service, options
         self._scratch = tempfile.mkdtemp(prefix="participant-") if options.database == MEMORY else None
         self._path = Path(self._scratch or ".") / (f"{service.name}.sqlite3" if self._scratch else options.database)
+        self._messaging: Messaging | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -80,17 +85,22 @@ class Server(BaseApplication):
             "accesslog": "-" if options.access_log else None,
             "when_ready": self._when_ready,
             "post_fork": _die_with_parent,
+            "worker_exit": self._on_worker_exit,
             "on_exit": self._on_exit,
         }
         for name, value in {**SETTINGS, **own}.items():
             self.cfg.set(name, value)
 
     def load(self) -> Application:
-        faults = Faults() if self._options.faults else None
-        return Application(self._service, Database(self._path), faults)
+        """In the process that serves, where threads may be started."""
+        faults, database = Faults() if self._options.faults else None, Database(self._path)
+        if self._speaks and self._options.broker:
+            self._messaging = Messaging(self._service.listens, database, self._options.broker, faults)
+            self._messaging.start()
+        return Application(self._service, database, faults)
 
     def run(self) -> None:
-        schemas = (Barrier.schema("sqlite"), ledger.SCHEMA, self._service.schema)
+        schemas = (Barrier.schema("sqlite"), ledger.SCHEMA, *([SCHEMA] if self._speaks else []), self._service.schema)
         create(self._path, schemas, self._service.seed)
         super().run()
 
@@ -98,7 +108,16 @@ class Server(BaseApplication):
         # gunicorn's quick stop is SIGQUIT. Its SIGTERM waits for idle connections, which a gateway keeps for long.
         signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGQUIT))
         where = f"http://{self._options.host}:{self._options.port}"
-        print(f"{self._service.name}: {where}, database {self._path}", flush=True)
+        broker = f", broker {self._options.broker or 'none'}" if self._speaks else ""
+        print(f"{self._service.name}: {where}, database {self._path}{broker}", flush=True)
+
+    @property
+    def _speaks(self) -> bool:
+        return self._service.sends or self._service.listens is not None
+
+    def _on_worker_exit(self, _: object, __: object) -> None:
+        if self._messaging:
+            self._messaging.stop()
 
     def _on_exit(self, _: object) -> None:
         if self._scratch:

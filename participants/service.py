@@ -9,12 +9,15 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from participants import ledger
 from participants.database import Database, Seed
 from participants.validation import RequestError, invalid, json_object, text
 from saga_barrier import Answer, Barrier
+
+if TYPE_CHECKING:
+    from participants.messaging import Listens
 
 BARRIER: Final = Barrier("sqlite")
 LONGEST_KEY: Final = 255
@@ -84,6 +87,10 @@ class Service:
     schema: str
     seed: Seed
     routes: tuple[Route, ...]
+    listens: "Listens | None" = None
+    """Commands that come over a broker."""
+    sends: bool = False
+    """Whether it sends messages; one that listens does, its answers."""
 
 
 def read(path: str, query: Callable[[sqlite3.Cursor, Call], Answer]) -> Route:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from participants import ledger
 from participants.database import Database
-from participants.faults import KINDS, Faults
+from participants.faults import ALL_KINDS, Faults
 from participants.response import Response, error_response, json_response
 from participants.sabotage import strike
 from participants.service import Call, Route, Service, read
@@ -118,7 +118,7 @@ def _ledger(cursor: sqlite3.Cursor, call: Call) -> Answer:
 
 
 def _rules(faults: Faults) -> Answer:
-    return Answer(200, {"rules": faults.shown(), "kinds": KINDS})
+    return Answer(200, {"rules": faults.shown(), "kinds": ALL_KINDS})
 
 
 def _table(routes: Iterable[Route]) -> Table:

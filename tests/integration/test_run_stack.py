@@ -162,13 +162,15 @@ def test_a_process_that_dies_is_named_and_everything_ends(run):
     assert run.left() == []
 
 
-def test_everything_but_the_database_ends_with_a_supervisor_that_is_killed(run):
+def test_everything_but_the_database_and_the_broker_ends_with_a_supervisor_that_is_killed(run):
     run.wait_until_serving()
 
     run.process.kill()
     run.wait_for_end()
 
-    wait_until(lambda: all("postgres" in line for line in run.left()), SECONDS_TO_END, run.left)
+    wait_until(
+        lambda: all("postgres" in line or "pulsar-lite" in line for line in run.left()), SECONDS_TO_END, run.left
+    )
     assert run.again("--stop").returncode == 0
     assert run.left() == []
 
@@ -196,7 +198,7 @@ def test_every_taken_port_is_named_at_once_with_what_chooses_others(tmp_path):
 
 
 def other_ports():
-    names = {each.name for each in dataclasses.fields(Ports)} - {"api", "gateway", "postgres"}
+    names = {each.name for each in dataclasses.fields(Ports)} - {"api", "gateway", "postgres", "broker"}
     return {variable(name): str(free_port()) for name in names}
 
 
