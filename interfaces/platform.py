@@ -47,6 +47,8 @@ class Platform:
     """Each part that must work for the service to be ready, by name."""
     exposition: Callable[[], bytes]
     """All metrics in Prometheus' text format."""
+    onlooker: Callable[[], Subscriber | None]
+    """Sees messages from now on, and takes them from nobody; None without a broker."""
 
 
 def platform() -> Platform:

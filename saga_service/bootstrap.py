@@ -14,7 +14,7 @@ from django.db import OperationalError, connection
 
 from application.messages import Inbox, Relay
 from application.operations import Operations
-from application.ports import Participants
+from application.ports import Participants, Subscriber
 from application.publishing import Publisher
 from application.saga_orchestrator import ANSWER_WITHIN, OVERHEAD, SagaOrchestrator, lease_for
 from domain.lint import Limits
@@ -27,7 +27,6 @@ from infrastructure.guard import Guard
 from infrastructure.http_participants import HttpParticipants
 from infrastructure.notices import PostgresNotices
 from infrastructure.outbox_store import PostgresOutbox
-from infrastructure.pulsar_bus import PulsarPublisher, PulsarSubscriber
 from infrastructure.retention import PostgresRetention
 from infrastructure.saga_queries import PostgresSagaQueries
 from infrastructure.saga_store import PostgresSagaStore
@@ -94,6 +93,8 @@ def messaging() -> Messaging | None:
     url = settings.SAGA_ORCHESTRATOR_CONFIG["BROKER_URL"]
     if not url:
         return None
+    from infrastructure.pulsar_bus import PulsarPublisher, PulsarSubscriber  # noqa: PLC0415 - as below
+
     return Messaging(
         Relay(PostgresOutbox(), PulsarPublisher(url)),
         Inbox(engine(), metrics.observe_message),
@@ -142,7 +143,16 @@ def platform() -> Platform:
             "worker": lambda: health.worker(datetime.now(UTC)),
         },
         exposition=metrics.exposition,
+        onlooker=onlooker,
     )
+
+
+def onlooker() -> Subscriber | None:
+    """Who only looks at the broker's messages; None without a broker."""
+    from infrastructure.pulsar_bus import PulsarTail  # noqa: PLC0415 - 8 MB of client, which most processes never use
+
+    url = settings.SAGA_ORCHESTRATOR_CONFIG["BROKER_URL"]
+    return PulsarTail(url) if url else None
 
 
 @cache

@@ -42,6 +42,8 @@ over. The query of DATABASE_URL may say otherwise."""
 _VISIBLE = re.compile(r"[\x21-\x7e]*")
 """What a header carries as it is; a key with anything else would fail, and be repeated, in the middle of a saga."""
 
+_BROKER = re.compile(r"pulsar(?:\+ssl)?://[A-Za-z0-9._\-\[\]:]+:[0-9]{1,5}(?:,[A-Za-z0-9._\-\[\]:]+:[0-9]{1,5})*")
+
 ROLES = frozenset({"saga-client", "saga-reader", "saga-operator", "saga-admin"})
 
 
@@ -71,11 +73,11 @@ class Configuration:
     api_keys: tuple[ApiKey, ...]
     saga_timeout: float
     max_retries: int
-    broker_url: str | None = field(repr=False)
-    """Pulsar's; None means that there is no broker."""
     breaker_failures: int
     breaker_seconds: float
     participant_calls: int
+    broker_url: str
+    """Apache Pulsar; empty where there is none."""
     allowed_hosts: tuple[str, ...]
     log_level: str
     log_directory: str | None
@@ -104,10 +106,10 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         api_keys=_api_keys(environment, faults, debug=debug),
         saga_timeout=_number(environment, "SAGA_TIMEOUT", 30.0, 1, faults),
         max_retries=_whole(environment, "MAX_RETRIES", 3, 0, faults),
-        broker_url=_broker(environment, faults),
         breaker_failures=_whole(environment, "SAGA_BREAKER_FAILURES", 5, 0, faults),
         breaker_seconds=_number(environment, "SAGA_BREAKER_SECONDS", 5.0, 0.1, faults),
         participant_calls=_whole(environment, "SAGA_PARTICIPANT_CALLS", 8, 3, faults),
+        broker_url=_broker(environment, faults),
         allowed_hosts=_texts(environment.get("ALLOWED_HOSTS") or ("*" if debug else "")),
         log_level=_level(environment, faults),
         log_directory=_directory(environment, "SAGA_LOG_DIRECTORY", faults),
@@ -148,13 +150,6 @@ def _url(environment: Mapping[str, str], name: str, default: str, faults: list[s
     return value
 
 
-def _broker(environment: Mapping[str, str], faults: list[str]) -> str | None:
-    value = environment.get("BROKER_URL", "").strip()
-    if value and not re.fullmatch(r"pulsar(\+ssl)?://[\x21-\x7e]+", value):
-        faults.append("BROKER_URL: must be pulsar://host:port or pulsar+ssl://host:port")
-    return value or None
-
-
 def _is_url(value: str) -> bool:
     try:
         parts = urlsplit(value)
@@ -162,6 +157,13 @@ def _is_url(value: str) -> bool:
     except ValueError:
         return False
     return bool(known) and _VISIBLE.fullmatch(value) is not None and not {"@", "?", "#"} & set(value)
+
+
+def _broker(environment: Mapping[str, str], faults: list[str]) -> str:
+    value = (environment.get("BROKER_URL") or "").rstrip("/")
+    if value and not _BROKER.fullmatch(value):
+        faults.append("BROKER_URL: must be pulsar://host:port or pulsar+ssl://host:port, several hosts with commas")
+    return value
 
 
 def _level(environment: Mapping[str, str], faults: list[str]) -> str:

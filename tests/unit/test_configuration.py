@@ -143,6 +143,21 @@ def test_a_number_or_level_out_of_its_range_stops_the_start(name, value):
     assert fault.startswith(f"  {name}: ")
 
 
+@pytest.mark.parametrize(
+    "url", ["pulsar://pulsar:6650", "pulsar+ssl://a.example:6651", "pulsar://a:6650,b:6650", "pulsar://[::1]:6650", ""]
+)
+def test_a_broker_is_a_pulsar_url_or_none(url):
+    assert read({**PRODUCTION, "BROKER_URL": url}).broker_url == url
+    assert not read(PRODUCTION).broker_url
+
+
+@pytest.mark.parametrize("url", ["pulsar:6650", "http://pulsar:8080", "pulsar://pulsar", "pulsar://s3cret@pulsar:6650"])
+def test_a_broker_that_is_none_stops_the_start(url):
+    (fault,) = faults(BROKER_URL=url)
+
+    assert fault.startswith("  BROKER_URL: must be pulsar://host:port")
+
+
 def test_hosts_are_separated_by_commas_and_spaces():
     assert read({**PRODUCTION, "ALLOWED_HOSTS": "a.example, b.example,"}).allowed_hosts == ("a.example", "b.example")
 
