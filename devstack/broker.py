@@ -2,6 +2,8 @@
 
 One directory is one broker: `data.rocksdb/` (topics and subscriptions), `port`, `pid`, `broker.log`, `lock`. It runs
 on as a daemon when its starter ends, keeps its port over restarts, and keeps what it acknowledged over a kill -9.
+A keeper runs it: of a client that was killed with messages on their way it would keep the consumers for good, and give
+nobody else their messages; so it is started anew then, which takes a tenth of a second and which clients bear.
 For development and tests; production has a Pulsar cluster. docs/messaging.md says what it cannot do.
 `python -m devstack.broker start|stop|status --directory .data/broker`
 """
@@ -11,6 +13,7 @@ import contextlib
 import fcntl
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,13 +23,15 @@ from pathlib import Path
 
 from devstack.processes import accepts, free_port, is_free
 
+ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED_PORT = 6650  # Pulsar's own; the same as in docker-compose.yml
-DEFAULT_DIRECTORY = Path(__file__).resolve().parent.parent / ".data" / "broker"
+DEFAULT_DIRECTORY = ROOT / ".data" / "broker"
 SECONDS_TO_START = 20.0
 SECONDS_TO_STOP = 8.0
 POLL_SECONDS = 0.02
 LOG_LINES = 8
 # Its metrics listen on every address unless told otherwise; nobody reads them, so the port may be any.
+CLIENT_LOST = re.compile(r"Connection error from .*\(os error")
 CONFIGURATION = '[metrics]\naddr = "127.0.0.1:0"\n'
 
 
@@ -58,7 +63,7 @@ def stop(directory: Path) -> None:
         process = pid(directory)
         if process is None:
             return
-        os.kill(process, signal.SIGTERM)
+        os.kill(process, signal.SIGTERM)  # the keeper ends the broker
         if not _ended(directory, SECONDS_TO_STOP):
             kill(directory)
 
@@ -67,7 +72,7 @@ def kill(directory: Path) -> None:
     """End the broker as a crash would. Returns when it is gone."""
     process = pid(directory.resolve())
     if process is not None:
-        os.kill(process, signal.SIGKILL)
+        os.killpg(process, signal.SIGKILL)
         if not _ended(directory.resolve(), SECONDS_TO_STOP):
             raise BrokerError(f"process {process} cannot be killed")
 
@@ -80,7 +85,7 @@ def is_running(directory: Path) -> bool:
 
 
 def pid(directory: Path) -> int | None:
-    """This directory's broker; None when it does not run, and when another program has its number by now."""
+    """The keeper of this directory's broker, and the id of their process group; None when they do not run."""
     directory = directory.resolve()
     process = _kept(directory / "pid")
     if process is None:
@@ -89,7 +94,7 @@ def pid(directory: Path) -> int | None:
         ["ps", "-ww", "-o", "stat=,args=", "-p", str(process)], capture_output=True, text=True, check=False
     )
     alive = asked.stdout.strip()
-    return process if alive and not alive.startswith("Z") and str(directory / "data") in alive else None
+    return process if alive and not alive.startswith("Z") and f"serve --directory {directory} " in f"{alive} " else None
 
 
 @contextlib.contextmanager
@@ -102,12 +107,8 @@ def _lock(directory: Path) -> Iterator[None]:
 def _start(directory: Path, port: int) -> None:
     if not is_free(port):
         raise BrokerError(f"port {port} is taken by another program: end it, or give --port another")
-    configuration = directory / "pulsar-lite.toml"
-    configuration.write_text(CONFIGURATION)
-    command = [str(_program()), "--config", str(configuration), "--addr", f"127.0.0.1:{port}"]
-    command += ["--db-path", str(directory / "data"), "--log-level", "warn"]
     (directory / "port").write_text(str(port))
-    (directory / "pid").write_text(str(_daemon(command, directory)))
+    (directory / "pid").write_text(str(_daemon(directory)))
     deadline = time.monotonic() + SECONDS_TO_START
     while not accepts(port):
         if pid(directory) is None:
@@ -118,13 +119,52 @@ def _start(directory: Path, port: int) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _daemon(command: list[str], directory: Path) -> int:
+def _daemon(directory: Path) -> int:
     """Nobody's child, so that it runs on when its starter ends, and nobody has to collect it."""
-    shell = ["sh", "-c", '"$@" >broker.log 2>&1 & echo $!', "sh", *command]
+    _program()  # said here if it is not installed
+    command = [sys.executable, "-m", "devstack.broker", "serve", "--directory", str(directory)]
+    shell = ["sh", "-c", '"$@" >"$0/broker.log" 2>&1 & echo $!', str(directory), *command]
     started = subprocess.run(
-        shell, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, start_new_session=True
+        shell, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, start_new_session=True
     )
     return int(started.stdout)
+
+
+def _serve(directory: Path) -> int:
+    """The keeper: runs the broker until told to stop, or until it ends by itself."""
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, _end)
+    configuration = directory / "pulsar-lite.toml"
+    configuration.write_text(CONFIGURATION)
+    command = [str(_program()), "--config", str(configuration), "--addr", f"127.0.0.1:{_kept(directory / 'port')}"]
+    command += ["--db-path", str(directory / "data"), "--log-level", "warn"]
+    status = None
+    while status is None:
+        process = subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        status = _watch(process)
+    return status
+
+
+def _watch(process: subprocess.Popen[str]) -> int | None:
+    """Pass its log on until it ends; its status, or None when it was ended here, because it lost a client."""
+    lost = False
+    for line in process.stdout or ():
+        print(line, end="", flush=True)
+        if not lost and CLIENT_LOST.search(line):
+            lost = True
+            process.terminate()
+    status = process.wait()
+    return None if lost else status
+
+
+def _end(*_: object) -> None:
+    """End the whole group, and wait for it: the next broker of this directory needs its files."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+    sys.exit()
 
 
 def _ended(directory: Path, seconds: float) -> bool:
@@ -164,10 +204,12 @@ def _program() -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="The embedded message broker of the project.")
-    parser.add_argument("command", choices=["start", "stop", "status"])
+    parser.add_argument("command", choices=["start", "stop", "status", "serve"])
     parser.add_argument("--directory", type=Path, default=DEFAULT_DIRECTORY)
     parser.add_argument("--port", type=int, help=f"default: that of the last start, else {PUBLISHED_PORT} if free")
     options = parser.parse_args(arguments)
+    if options.command == "serve":  # by `start` only
+        return _serve(options.directory)
     try:
         if options.command == "start":
             print(ensure_running(options.directory, options.port))

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -275,7 +277,7 @@ def test_a_broker_that_hangs_is_given_up_in_time_whatever_was_on_its_way(killabl
     publisher = PulsarPublisher(killable.url, timeout=2)
     publisher.publish([message(topic, 0)])
     process = broker.pid(killable.directory)
-    os.kill(process, signal.SIGSTOP)
+    os.killpg(process, signal.SIGSTOP)
     failures: list[float] = []
 
     def publish() -> None:
@@ -291,7 +293,7 @@ def test_a_broker_that_hangs_is_given_up_in_time_whatever_was_on_its_way(killabl
         for thread in threads:
             thread.join(DEADLINE)
     finally:
-        os.kill(process, signal.SIGCONT)
+        os.killpg(process, signal.SIGCONT)
     assert len(failures) == 4 and max(failures) < 2 + pulsar_bus.SLACK + 3
     publisher.publish([message(topic, 1)])
     publisher.close()
@@ -399,9 +401,32 @@ def test_the_embedded_broker_keeps_its_port_and_its_messages_and_tells_its_state
     broker.stop(tmp_path / "never")
 
 
+def server(directory: Path) -> int:
+    """The process of the broker itself, its keeper's child."""
+    keeper = broker.pid(directory)
+    (child,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    return int(child)
+
+
 def test_the_embedded_broker_listens_on_this_machine_only(killable):
-    listening = Path(f"/proc/{broker.pid(killable.directory)}/net/tcp").read_text().splitlines()[1:]
-    inodes = {str(each.readlink()) for each in Path(f"/proc/{broker.pid(killable.directory)}/fd").iterdir()}
-    own = [line.split() for line in listening if f"socket:[{line.split()[9]}]" in inodes and line.split()[3] == "0A"]
+    process = server(killable.directory)
+    listening = Path(f"/proc/{process}/net/tcp").read_text().splitlines()[1:]
+    sockets = {str(each.readlink()) for each in Path(f"/proc/{process}/fd").iterdir()}
+    own = [line.split() for line in listening if f"socket:[{line.split()[9]}]" in sockets and line.split()[3] == "0A"]
     assert len(own) == 2
     assert {line[1].split(":")[0] for line in own} == {"0100007F"}
+
+
+def test_the_embedded_broker_gives_the_messages_of_a_client_that_was_reset_to_the_next(killable, topic):
+    publisher = PulsarPublisher(killable.url)
+    with Consumer(quick(killable.url), [topic]) as consumer:
+        publisher.publish([message(topic, 1)])
+        consumer.wait_for(1)
+        before = server(killable.directory)
+        with socket.create_connection(("127.0.0.1", killable.port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing sends RST
+            client.sendall(b"\0\0")
+        until(lambda: broker.is_running(killable.directory) and server(killable.directory) != before, "a new broker")
+        publisher.publish([message(topic, 2)])
+        until(lambda: b"2" in consumer.bodies(), "the message afterwards")
+    publisher.close()

@@ -169,7 +169,9 @@ def test_everything_but_the_database_and_the_broker_ends_with_a_supervisor_that_
     run.wait_for_end()
 
     wait_until(
-        lambda: all("postgres" in line or "pulsar-lite" in line for line in run.left()), SECONDS_TO_END, run.left
+        lambda: all("postgres" in line or "pulsar-lite" in line or "devstack.broker" in line for line in run.left()),
+        SECONDS_TO_END,
+        run.left,
     )
     assert run.again("--stop").returncode == 0
     assert run.left() == []
