@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 logger = logging.getLogger("saga")
 
-SLOT_WAIT = 0.02
+SLOT_WAIT = 0.25
 """Seconds that a call waits for a slot: a quick participant frees one, and a slow one may not hold up the thread."""
 FOR_UNDO = 2
 """Slots of each participant that only undo may take."""
@@ -55,15 +55,20 @@ class Guard:
         self,
         failures: int = 5,
         pause: float = 5.0,
-        limit: int = 8,
+        limit: int = 12,
         clock: Callable[[], float] = time.monotonic,
         observe: Callable[[str, bool], None] | None = None,
     ) -> None:
         self._failures, self._pause, self._limit = failures, pause, max(limit, FOR_UNDO + 1)
+        self._slot_wait = SLOT_WAIT
         self._clock = clock
         self._observe = observe or (lambda _service, _is_open: None)
         self._services: dict[str, _Service] = {}
         self._lock = threading.Lock()
+
+    def resize(self, limit: int, slot_wait: float) -> None:
+        """Another limit, and another patience: a worker has other sagas to drive, a request has a client who waits."""
+        self._limit, self._slot_wait = max(limit, FOR_UNDO + 1), slot_wait
 
     def enter(self, name: str, *, undo: bool) -> "Entry | Refusal":
         """Take a slot, or say why not. Whoever got an entry must `leave` with it."""
@@ -73,7 +78,7 @@ class Guard:
             refusal = self._closed_to(service, name, undo=undo)
             if refusal:
                 return refusal
-            if not service.freed.wait_for(lambda: service.calls < limit, timeout=SLOT_WAIT):
+            if not service.freed.wait_for(lambda: service.calls < limit, timeout=self._slot_wait):
                 return Refusal(f"{name} is busy: {service.calls} calls are under way", BUSY_WAIT)
             # The circuit may have opened while this one waited.
             refusal = self._closed_to(service, name, undo=undo)

@@ -39,16 +39,31 @@ class _Statement:
     execute: str
 
 
-def _statement(path: Path) -> _Statement:
-    text, name = path.read_text(), f"saga_{path.stem}"
+def _statement(name: str, text: str) -> _Statement:
     parameters = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
     numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${parameters.index(found[1]) + 1}", text)
     values = ", ".join(f"%({parameter})s" for parameter in parameters)
     given = f" ({values})" if values else ""
-    return _Statement(text=text, prepare=f"PREPARE {name} AS {numbered}", execute=f"EXECUTE {name}{given}")
+    return _Statement(text=text, prepare=f"PREPARE saga_{name} AS {numbered}", execute=f"EXECUTE saga_{name}{given}")
 
 
-_STATEMENTS = {path.stem: _statement(path) for path in (Path(__file__).parent / "sql").glob("*.sql")}
+def _statements() -> dict[str, _Statement]:
+    """Each file of sql/ by its name; where a part of it is `-- only` for some, the whole is `<name>_whole` besides.
+
+    A part that has nothing to do is not free: an empty insert costs a twentieth of a checkpoint.
+    """
+    found = {}
+    for path in (Path(__file__).parent / "sql").glob("*.sql"):
+        text = path.read_text()
+        plain = _ONLY.sub("", text)
+        found[path.stem] = _statement(path.stem, plain)
+        if plain != text:
+            found[f"{path.stem}_whole"] = _statement(f"{path.stem}_whole", text)
+    return found
+
+
+_ONLY = re.compile(r"^-- only .*?^-- always\n", re.MULTILINE | re.DOTALL)
+_STATEMENTS = _statements()
 _PREPARED: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 """Which statements each open connection knows."""
 _UNREADABLE = (SagaError, ValueError, LookupError, AssertionError)
@@ -93,7 +108,8 @@ class PostgresSagaStore:
         }
         if lease is None:
             parameters["sync"] = "on"
-        if self._run("create", parameters)[0][0]:
+        whole = lease is None or parameters["messages"] is not None
+        if self._run("create_whole" if whole else "create", parameters)[0][0]:
             return None
         return self._existing(saga, request)
 
@@ -111,7 +127,8 @@ class PostgresSagaStore:
             "wake_at": saga.wake_at() if saga.driverless else None,
             "expected_seq": events[0].seq - 1,
         }
-        if not self._run("checkpoint", parameters)[0][0] and not self._run("landed", parameters):
+        statement = "checkpoint" if parameters["messages"] is None else "checkpoint_whole"
+        if not self._run(statement, parameters)[0][0] and not self._run("landed", parameters):
             raise LeaseLost(f"another driver owns saga {saga.id} now")
 
     def extend(self, saga: Saga, lease: Lease) -> None:

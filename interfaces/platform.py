@@ -41,6 +41,8 @@ class Platform:
     retention: Retention
     publisher: Publisher
     bulk: BulkStore
+    bulkhead: Callable[[int, float], None]
+    """Calls to one participant at once in this process, and the seconds that a call waits for its turn."""
     messaging: Callable[[], Messaging | None]
     """None without a broker."""
     checks: Mapping[str, Callable[[], Check]]

@@ -137,6 +137,7 @@ def platform() -> Platform:
         publisher=publisher(),
         bulk=PostgresBulkStore(),
         messaging=messaging,
+        bulkhead=guard().resize,
         checks={
             "database": health.database,
             "gateway": partial(health.gateway, gateway_url),

@@ -22,10 +22,12 @@ WITH durability AS MATERIALIZED (
         action saga_action, attempt int, outcome text, reason text, output jsonb, due_at timestamptz, service text,
         http_method text, http_status int, duration float8, actor text
     )
+-- only with messages
 ), outbox AS (
     INSERT INTO saga_outbox (saga_id, seq, topic, payload, created_at)
     SELECT saga.id, message.seq, message.topic, message.payload, %(at)s::timestamptz
     FROM saga, json_to_recordset(%(messages)s::json) AS message (seq int, topic text, payload jsonb)
     ORDER BY message.seq
+-- always
 )
 SELECT count(*) FROM saga

@@ -30,6 +30,7 @@ WITH durability AS MATERIALIZED (
         action saga_action, attempt int, outcome text, reason text, output jsonb, due_at timestamptz, service text,
         http_method text, http_status int, duration float8, actor text
     )
+-- only with messages, or without a driver
 ), outbox AS (
     INSERT INTO saga_outbox (saga_id, seq, topic, payload, created_at)
     SELECT saga.id, message.seq, message.topic, message.payload, %(at)s::timestamptz
@@ -37,5 +38,9 @@ WITH durability AS MATERIALIZED (
     ORDER BY message.seq
 ), told AS MATERIALIZED (
     SELECT pg_notify('saga_due', '') FROM saga WHERE %(token)s::uuid IS NULL AND %(wake_at)s::timestamptz IS NOT NULL
+-- always
 )
-SELECT (SELECT count(*) FROM saga), (SELECT count(*) FROM told)
+SELECT (SELECT count(*) FROM saga)
+-- only with messages, or without a driver
+, (SELECT count(*) FROM told)
+-- always

@@ -24,7 +24,7 @@ def no_fencing() -> None:
         fence, _, rest = text.partition("sagas.seq = ")
         seq, _, rest = rest.partition(" AND sagas.lease_token = ")
         token, _, rest = rest.partition("\n")
-        unique = rest.replace("\n), outbox AS (", "\n    ON CONFLICT DO NOTHING\n), outbox AS (")
+        unique = rest.replace(")\nSELECT count(*)", "    ON CONFLICT DO NOTHING\n)\nSELECT count(*)")
         assert fence and seq and token and unique != rest, "the checkpoint looks different now: change this too"
         return f"{fence}({seq}::int > 0 OR {token}::uuid IS NOT NULL)\n{unique}"
 

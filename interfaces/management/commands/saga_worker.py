@@ -25,6 +25,8 @@ from interfaces.platform import Messaging, Platform, platform
 logger = logging.getLogger("saga")
 BEAT_EVERY = timedelta(seconds=2)
 """Between two reports that the worker is at work."""
+TURN_WAIT = 0.02
+"""Seconds that a saga waits for its turn at a busy participant before the thread takes another saga."""
 SUBSCRIPTION = "saga-orchestrator"
 OUTBOX_EVERY = 0.1
 """Seconds between two looks into an empty outbox."""
@@ -79,6 +81,7 @@ class Worker:
 
     def __init__(self, built: Platform, threads: int, poll: float) -> None:
         self._engine, self._heartbeat = built.engine, built.heartbeat
+        built.bulkhead(threads // 2, TURN_WAIT)
         self._operations, self._bulk = built.operations, built.bulk
         self._messaging = built.messaging()
         self._notices = built.notices()
