@@ -69,6 +69,15 @@ class Progress:
         self.origin = origin
         self.seq = 0
         self.status = SagaStatus.RUNNING
+        # What follows from the status is asked for at every turn, and kept.
+        self.held = False
+        """Whether only a person moves it on: parked or paused."""
+        self.finished = False
+        """Whether it has ended; only a person can have a completed one undone."""
+        self.resting = False
+        """Whether nothing happens by itself any more: it has ended, or is held."""
+        self.driverless = False
+        """Whether nobody drives it: it rests, or waits for a message."""
         self.state = definition.initial_state
         self.failure: Failure | None = None
         self.deadline_at = origin.deadline_at
@@ -96,21 +105,6 @@ class Progress:
     @property
     def id(self) -> UUID:
         return self.origin.id
-
-    @property
-    def finished(self) -> bool:
-        """Whether it has ended; only a person can have a completed one undone."""
-        return self.status in FINISHED
-
-    @property
-    def resting(self) -> bool:
-        """Whether nothing happens by itself any more: it has ended, or a person must act."""
-        return self.finished or self.status in HELD
-
-    @property
-    def driverless(self) -> bool:
-        """Whether nobody drives it: it rests, or waits for a message."""
-        return self.resting or self.status is SagaStatus.WAITING
 
     @property
     def must_be_durable(self) -> bool:
@@ -151,19 +145,28 @@ class Progress:
     def apply(self, event: SagaEvent) -> None:
         """Take one event in. Events come in the order of `seq`, without a gap."""
         assert event.seq == self.seq + 1, f"event {event.seq} cannot follow {self.seq}"
-        assert event.status in NEXT[self.status], f"{event.status} cannot follow {self.status}"
-        if event.status in HELD and self.status not in HELD:
-            self.held_from, self.held_at = self.status, event.at
-        self.seq, self.status, self.state = event.seq, event.status, event.state
+        if event.status is not self.status or self.finished:
+            self._change_status(event)
+        self.seq, self.state = event.seq, event.state
         self.history.append(event)
-        self.finished_at = event.at if event.status in FINISHED else None
         fold = _FOLDS.get(event.type)
         if fold:
             fold(self, event)
-        if event.status is not SagaStatus.STUCK:
+        if self.parked_reason and self.status is not SagaStatus.STUCK:
             self.parked_reason = None
-        if event.status not in HELD:
+        if self.held_at and not self.held:
             self.held_at = None
+
+    def _change_status(self, event: SagaEvent) -> None:
+        assert event.status in NEXT[self.status], f"{event.status} cannot follow {self.status}"
+        was_held, before = self.held, self.status
+        self.status = event.status
+        self.held, self.finished = event.status in HELD, event.status in FINISHED
+        self.resting = self.held or self.finished
+        self.driverless = self.resting or event.status is SagaStatus.WAITING
+        self.finished_at = event.at if self.finished else None
+        if self.held and not was_held:
+            self.held_from, self.held_at = before, event.at
 
     # --- questions ----------------------------------------------------------------------------------------------
 
