@@ -3,12 +3,21 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from application.ports import Message, Outbox, Publisher, Verdict
-from application.saga_orchestrator import SagaOrchestrator
-from domain.exceptions import LeaseLost, NotAllowed, SagaNotFound
+from application.ports import IdempotentRequest, Message, Outbox, Publisher, Verdict
+from application.saga_orchestrator import SagaOrchestrator, StartRequest
+from domain.exceptions import (
+    IdempotencyConflict,
+    InputInvalid,
+    LeaseLost,
+    NotAllowed,
+    SagaNotFound,
+    TemplateError,
+)
+from domain.templates import render
 
 BATCH = 500
 MEETINGS = 5
@@ -34,12 +43,27 @@ class Relay:
         return len(waiting)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """A message that starts a saga: `input` is a template over `${message}`; the message's key, or its `id` where it
+    has none, makes it the same saga when it comes again.
+    """
+
+    topic: str
+    workflow: str
+    input: Any
+
+
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Gives messages to sagas. `count(topic, result)` is told what became of each: bounded words."""
+    """Gives messages to sagas, and starts those that a message starts.
+
+    `count(topic, result)` is told what became of each: bounded words.
+    """
 
     engine: SagaOrchestrator
     count: Callable[[str, str], None]
+    triggers: tuple[Trigger, ...] = ()
 
     def handle(self, message: Message) -> Verdict:
         """Take one message in; what came before, comes late or concerns nobody changes nothing."""
@@ -48,6 +72,9 @@ class Inbox:
         return verdict
 
     def _taken(self, message: Message) -> tuple[str, Verdict]:
+        starting = [trigger for trigger in self.triggers if trigger.topic == message.topic]
+        if starting:
+            return self._started(message, starting)
         try:
             body = json.loads(message.body)
             saga_id = UUID(body["saga_id"])
@@ -61,6 +88,31 @@ class Inbox:
         except (NotAllowed, LeaseLost):
             return "not_now", Verdict.LATER
         return ("taken" if taken else "not_awaited"), Verdict.DONE
+
+    def _started(self, message: Message, triggers: list[Trigger]) -> tuple[str, Verdict]:
+        """A saga for each trigger of the topic. A crash in between: the message comes again, and finds its sagas."""
+        try:
+            body = json.loads(message.body)
+            key = message.key or str(body["id"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return "malformed", Verdict.DEAD
+        for trigger in triggers:
+            try:
+                given = render(trigger.input, {"message": body})
+                self.engine.start(
+                    StartRequest(
+                        workflow=trigger.workflow,
+                        input=given,
+                        correlation_id=message.properties.get("correlation_id") or f"{message.topic}:{key}"[:128],
+                        actor=f"message:{message.topic}",
+                        tenant=f"message:{message.topic}",
+                        idempotency=IdempotentRequest(f"{trigger.workflow}:{key}"[:255], sha256(message.body).digest()),
+                        wait=0,
+                    )
+                )
+            except (InputInvalid, TemplateError, IdempotencyConflict):
+                return "refused", Verdict.DEAD
+        return "started", Verdict.DONE
 
 
 def signal(engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], topic: str | None = None) -> bool:

@@ -12,7 +12,7 @@ import uuid_utils.compat
 from django.conf import settings
 from django.db import OperationalError, connection
 
-from application.messages import Inbox, Relay
+from application.messages import Inbox, Relay, Trigger
 from application.operations import Operations
 from application.ports import Participants, Subscriber
 from application.publishing import Publisher
@@ -97,16 +97,22 @@ def messaging() -> Messaging | None:
 
     return Messaging(
         Relay(PostgresOutbox(), PulsarPublisher(url)),
-        Inbox(engine(), metrics.observe_message),
+        Inbox(engine(), metrics.observe_message, triggers()),
         PulsarSubscriber(url),
         awaited_topics,
     )
 
 
+def triggers() -> tuple[Trigger, ...]:
+    """The messages that start sagas."""
+    return tuple(Trigger(**each) for each in settings.SAGA_ORCHESTRATOR_CONFIG["TRIGGERS"])
+
+
 def awaited_topics() -> list[str]:
-    """The topics that any stored workflow waits on."""
+    """The topics that any stored workflow waits on, and those that start sagas."""
     steps = (step for definition in definitions().all() for step in definition.steps)
-    return sorted({step.awaits.topic for step in steps if step.awaits and step.awaits.topic})
+    awaited = {step.awaits.topic for step in steps if step.awaits and step.awaits.topic}
+    return sorted(awaited | {trigger.topic for trigger in triggers()})
 
 
 @cache

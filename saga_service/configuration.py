@@ -1,12 +1,17 @@
 """The environment, read once and typed. With DEBUG off a missing or example secret stops the start."""
 
+import json
 import logging
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from domain.exceptions import TemplateError
+from domain.templates import parse
 
 EXAMPLE_API_KEY = "magasin-secret-key-2025"
 EXAMPLE_GATEWAY_SECRET = "dev-gateway-secret"  # noqa: S105 - the development default, refused with DEBUG off
@@ -77,6 +82,8 @@ class Configuration:
     breaker_seconds: float
     participant_calls: int
     broker_url: str
+    triggers: tuple[Mapping[str, Any], ...]
+    """Messages that start sagas: `topic`, `workflow`, `input`."""
     """Apache Pulsar; empty where there is none."""
     allowed_hosts: tuple[str, ...]
     log_level: str
@@ -110,6 +117,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         breaker_seconds=_number(environment, "SAGA_BREAKER_SECONDS", 5.0, 0.1, faults),
         participant_calls=_whole(environment, "SAGA_PARTICIPANT_CALLS", 12, 3, faults),
         broker_url=_broker(environment, faults),
+        triggers=_triggers(environment, faults),
         allowed_hosts=_texts(environment.get("ALLOWED_HOSTS") or ("*" if debug else "")),
         log_level=_level(environment, faults),
         log_directory=_directory(environment, "SAGA_LOG_DIRECTORY", faults),
@@ -148,6 +156,31 @@ def _url(environment: Mapping[str, str], name: str, default: str, faults: list[s
     if not _is_url(value):
         faults.append(f"{name}: must be an http(s) URL without a user, a query or a fragment, like http://kong:8080")
     return value
+
+
+def _triggers(environment: Mapping[str, str], faults: list[str]) -> tuple[Mapping[str, Any], ...]:
+    shape = '[{"topic": "...", "workflow": "...", "input": {... "${message.field}" ...}}]'
+    try:
+        given = json.loads(environment.get("SAGA_TRIGGERS") or "[]")
+        whole = all(
+            set(each) == {"topic", "workflow", "input"} and each["topic"] and each["workflow"] for each in given
+        )
+        list(_expressions([each["input"] for each in given] if whole else []))
+    except (ValueError, TypeError, TemplateError) as error:
+        faults.append(f"SAGA_TRIGGERS: must be JSON like {shape}: {error}")
+        return ()
+    if not whole:
+        faults.append(f"SAGA_TRIGGERS: must be JSON like {shape}")
+    return tuple(given)
+
+
+def _expressions(template: Any) -> Iterator[object]:
+    """Parses every text of a template. Raises TemplateError."""
+    if isinstance(template, str):
+        yield parse(template)
+    elif isinstance(template, dict | list):
+        for part in template.values() if isinstance(template, dict) else template:
+            yield from _expressions(part)
 
 
 def _is_url(value: str) -> bool:

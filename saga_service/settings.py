@@ -27,6 +27,7 @@ SAGA_ORCHESTRATOR_CONFIG = {
     "BREAKER_SECONDS": CONFIGURATION.breaker_seconds,
     "PARTICIPANT_CALLS": CONFIGURATION.participant_calls,
     "BROKER_URL": CONFIGURATION.broker_url,
+    "TRIGGERS": CONFIGURATION.triggers,
     "API_KEYS": CONFIGURATION.api_keys,
     "FAULT_INJECTION": CONFIGURATION.fault_injection,
     "BOOKING_LOG": CONFIGURATION.log_directory is not None,

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from django.db import connection
 
-from application.messages import Inbox, Relay, signal
+from application.messages import Inbox, Relay, Trigger, signal
 from application.operations import Operations
 from application.ports import Lease, Message, Verdict
+from application.recovery import claim_due, drive
 from domain.definition import Await, Publish
 from domain.entities import Saga
 from domain.exceptions import BrokerUnavailable, LeaseLost
@@ -200,3 +201,54 @@ def test_a_driver_that_was_fenced_off_sends_nothing(bench, broker, relay):
     with pytest.raises(LeaseLost):
         bench.store.checkpoint(saga, saga.record(Succeeded(), START), stolen)
     assert relay.send_some() == 0
+
+
+# --- sagas that a message starts ------------------------------------------------------------------------------------
+
+STARTS = Trigger(topic="wanted", workflow="messages_test", input={"of": "${message.order.id}"})
+
+
+def wanted(body, key="order-1"):
+    return Message("wanted", key, json.dumps(body).encode(), {"correlation_id": "desk-7"})
+
+
+def starter(bench, counted=None):
+    return replace(inbox(bench, counted), triggers=(STARTS,))
+
+
+def test_a_message_starts_a_saga_once_however_often_it_comes(bench):
+    counted: list[tuple[str, str]] = []
+    for _ in range(3):
+        assert starter(bench, counted).handle(wanted({"order": {"id": 7}})) is Verdict.DONE
+    assert counted == [("wanted", "started")] * 3
+    lease_, [claimed] = claim_due(bench.engine, 10)
+    assert claimed.saga.origin.input == {"of": 7}
+    assert (claimed.saga.origin.correlation_id, claimed.saga.history[0].actor) == ("desk-7", "message:wanted")
+    drive(bench.engine, claimed, lease_)
+    assert bench.store.load(claimed.saga.id).status == "WAITING"
+
+
+def test_another_key_or_the_bodys_id_is_another_saga(bench):
+    for message in (wanted({"order": {"id": 1}}), wanted({"order": {"id": 1}}, "order-2"), wanted({"id": 5}, "")):
+        starter(bench).handle(message)
+    assert len(claim_due(bench.engine, 10)[1]) == 3
+
+
+@pytest.mark.parametrize(
+    ("message", "result"),
+    [
+        (Message("wanted", "k", b"\xff"), "malformed"),
+        (Message("wanted", "", b"{}"), "malformed"),
+        (wanted({"wrong": True}), "refused"),
+    ],
+)
+def test_a_message_that_can_start_nothing_is_put_aside(bench, message, result):
+    counted: list[tuple[str, str]] = []
+    trigger = replace(STARTS, input={"wrong": "${message.wrong}"})
+    assert replace(inbox(bench, counted), triggers=(trigger,)).handle(message) is Verdict.DEAD
+    assert counted == [("wanted", result)]
+
+
+def test_the_same_key_with_another_body_is_put_aside(bench):
+    starter(bench).handle(wanted({"order": {"id": 1}}))
+    assert starter(bench).handle(wanted({"order": {"id": 2}})) is Verdict.DEAD

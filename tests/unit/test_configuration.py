@@ -158,6 +158,23 @@ def test_a_broker_that_is_none_stops_the_start(url):
     assert fault.startswith("  BROKER_URL: must be pulsar://host:port")
 
 
+TRIGGER = '[{"topic": "wanted", "workflow": "commandes", "input": {"client_id": "${message.client}"}}]'
+
+
+def test_messages_that_start_sagas_are_named_as_json():
+    (trigger,) = read({**PRODUCTION, "SAGA_TRIGGERS": TRIGGER}).triggers
+    assert (trigger["topic"], trigger["workflow"]) == ("wanted", "commandes")
+    assert read(PRODUCTION).triggers == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", '[{"topic": "t"}]', TRIGGER.replace("wanted", ""), TRIGGER.replace("${message", "${mess age")]
+)
+def test_a_trigger_that_is_none_stops_the_start(text):
+    (fault,) = faults(SAGA_TRIGGERS=text)
+    assert fault.startswith("  SAGA_TRIGGERS: must be JSON like")
+
+
 def test_hosts_are_separated_by_commas_and_spaces():
     assert read({**PRODUCTION, "ALLOWED_HOSTS": "a.example, b.example,"}).allowed_hosts == ("a.example", "b.example")
 
