@@ -58,10 +58,11 @@ class Loop:
         self._loop.close()
 
     async def _cancel_all(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # Closing a connection takes tasks of its own, and one may just have been accepted: until there are none.
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         for _ in range(3):
             await asyncio.sleep(0)  # what was closed is let go in the next turn
         await self._loop.shutdown_default_executor()
