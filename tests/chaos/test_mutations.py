@@ -6,7 +6,11 @@ from tests.chaos.drivers import PROC
 from tests.chaos.run import run
 from tests.chaos.sizes import MUTATIONS
 
-pytestmark = pytest.mark.skipif(not (PROC / "net" / "tcp").exists(), reason="faults find their driver in Linux's /proc")
+pytestmark = [
+    pytest.mark.skipif(not (PROC / "net" / "tcp").exists(), reason="faults find their driver in Linux's /proc"),
+    # The proxies cut connections on purpose: see test_chaos.py.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 TELLING = {
     "no_fencing": "a history has no gap, and its last event says what the saga's row says",
