@@ -90,24 +90,16 @@ class Deciding(Progress):
             if not work.done and work.pending is None:
                 self._schedule(work, Action.DO, now)
 
-    def _stop_repeating(self, now: datetime) -> None:
-        """A step that has failed is not begun again: what would go out later does not, what is under way is awaited."""
+    def _stop_repeating(self, now: datetime, *, under_way: bool = True) -> None:
+        """A step that has failed is not begun again: what would go out later does not.
+
+        What is due is awaited while it may be `under_way`. Before the next calls go out it is not: its driver has the
+        answers to all that it has sent by then, and what another driver sent is known from `take_over`.
+        """
         for work in list(self._pending):
             attempt = work.pending
-            if attempt and attempt.action is Action.DO and attempt.due_at > now:
+            if attempt and attempt.action is Action.DO and (attempt.due_at > now or not under_way):
                 self._emit_failed(Answer(work, attempt, Unavailable("not repeated: the step has failed")), now, None)
-
-    def _drop_unsent(self, now: datetime) -> None:
-        """Before the next calls go out: a do that was due and is not under way does not follow a failure of its step.
-
-        Its driver has the answers to all that it has sent by now; what another one sent is known from `take_over`.
-        """
-        if self.status is SagaStatus.RUNNING and self.failure and self._pending:
-            for work in list(self._pending):
-                if work.pending and work.pending.action is Action.DO:
-                    dropped = Answer(work, work.pending, Unavailable("not repeated: the step has failed"))
-                    self._emit_failed(dropped, now, None)
-            self._continue(now)
 
     def _put_off(self, work: Work, seconds: float) -> float:
         """Seconds until a call that was put off is due again: longer each time in a row, and not all at once."""

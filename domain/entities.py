@@ -135,7 +135,9 @@ class Saga(Operated):
 
         A call that may have gone out, and a message that was not answered, is taken as perhaps done.
         """
-        self._drop_unsent(now)
+        if self.status is SagaStatus.RUNNING and self.failure and self._pending:
+            self._stop_repeating(now, under_way=False)
+            self._continue(now)
         self._lapse(now)
         if not self._overdue(now) or self.status not in FORWARD or self.failure:
             return self._take()
