@@ -13,8 +13,8 @@ from domain.events import SagaEvent
 from domain.exceptions import NotAllowed, SagaDriven, SagaError, StoreUnavailable
 from domain.operations import By
 
-DRIVEN_WAITS = (0.5, 1.0, 2.0, 4.0)
-"""Seconds between tries for a saga that a driver owns."""
+DRIVEN_WAITS = (0.5, 1.0, 2.0)
+"""Seconds between tries for a saga that a driver owns: with the slowest pace's ten, less than a remedy's lease."""
 VERBS: dict[str, Act] = {"retry": Saga.retry, "compensate": Saga.compensate}
 """What can be done to many at once."""
 
@@ -116,8 +116,8 @@ class BulkRunner:
             return False
         while saga_id := self.store.next_saga(bulk.id):
             refusal = self._apply(bulk, saga_id)
-            # Crash before this write: another worker does it to this saga again, which changes nothing. After it:
-            # another worker goes on with the next one.
+            # Crash before this write: another worker comes to this saga again, and changes nothing, or finds it
+            # out of its trouble. After it: another worker goes on with the next one.
             if not self.store.record(bulk.id, saga_id, refusal, self.owner, clock.now()):
                 return True
             if self.pause(1 / bulk.per_second):
