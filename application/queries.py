@@ -64,6 +64,12 @@ class SagaQueries(Protocol):
     def counts(self) -> Counts:
         """How many sagas there are."""
 
+    def live_counts(self) -> Mapping[str, Mapping[str, int]]:
+        """How many sagas are live: `{workflow: {status: n}}`; as cheap as they are few."""
+
+    def mark(self) -> str:
+        """A text that is another one whenever anything has been written since; reads no table."""
+
 
 class Heartbeat(Protocol):
     """Workers say that they are at work."""

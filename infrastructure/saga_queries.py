@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Count, Q, Value
 from django.db.models.expressions import RawSQL
 
@@ -89,6 +90,20 @@ class PostgresSagaQueries:
             if state:
                 live_by_state[workflow][state] += count
         return Counts(by_status=by_status, live_by_state=live_by_state)
+
+    def live_counts(self) -> dict[str, Counter[str]]:
+        """See `SagaQueries`."""
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        live = SagaRow.objects.filter(finished_at__isnull=True).values_list("workflow", "status")
+        for workflow, status, count in live.annotate(sagas=Count("*")):
+            found[workflow][status] = count
+        return found
+
+    def mark(self) -> str:
+        """See `SagaQueries`. The snapshot names the next transaction and those under way: a commit changes it."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_current_snapshot()::text")
+            return str(cursor.fetchone()[0])
 
 
 def _given(chosen: SagaFilter | EventFilter, *names: str) -> dict[str, Any]:

@@ -12,13 +12,9 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.auth.models import Group, User
-from django.contrib.messages.middleware import MessageMiddleware
-from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.views.decorators.http import require_POST
@@ -34,7 +30,6 @@ from interfaces.platform import engine, platform
 from interfaces.presentation import definition_json, seen_json
 from interfaces.wire import JSONRenderer
 
-ROOT = "/admin/"
 MAY_ACT = "saga.change_sagarow"
 """Django's permission for the verbs; to read, a user must be staff."""
 LONGEST_REASON, MOST_AT_ONCE = 500, 200
@@ -48,32 +43,6 @@ VERBS: dict[str, tuple[str, Act]] = {
     "resolve-compensated": ("Declare undone by hand", partial(Saga.resolve, end="compensated")),
 }
 PAGES = {"sagas": "Sagas", "events": "Events", "definitions": "Workflows"}
-
-
-class OnlyHere:
-    """A middleware for the pages under ROOT alone: the API pays nothing for sessions and users."""
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        """The request, past the middleware unless it is ours."""
-        if request.path_info.startswith(ROOT):
-            return super().__call__(request)
-        return self.get_response(request)
-
-
-class Sessions(OnlyHere, SessionMiddleware):
-    """Django's, for the pages alone."""
-
-
-class Users(OnlyHere, AuthenticationMiddleware):
-    """Django's, for the pages alone."""
-
-
-class Messages(OnlyHere, MessageMiddleware):
-    """Django's, for the pages alone."""
-
-
-class NoFrames(OnlyHere, XFrameOptionsMiddleware):
-    """Django's, for the pages alone."""
 
 
 class SagaSite(AdminSite):

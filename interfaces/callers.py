@@ -2,6 +2,7 @@
 
 import hmac
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,7 @@ class CallerAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Caller, None] | None:
         """The caller, or None when nobody said who they are."""
-        caller = _consumer(request.META) or _own_key(request.META)
+        caller = named(request.META)
         if caller is None and settings.SAGA_ORCHESTRATOR_CONFIG["DEBUG"]:
             caller = ANYBODY_IN_DEVELOPMENT
         return (caller, None) if caller else None
@@ -68,6 +69,16 @@ class RolePermission(BasePermission):
         return request.user is not None and request.user.may(*roles.get(method, anywhere))
 
 
+def named(meta: dict[str, Any]) -> Caller | None:
+    """Who the headers say it is; None when they do not say. Raises AuthenticationFailed for wrong credentials."""
+    return _consumer(meta) or _own_key(meta)
+
+
+def roles_of(groups: Iterable[str]) -> frozenset[str]:
+    """What somebody of these groups may act as; a group that is no role gives nothing."""
+    return frozenset().union(*(_IMPLIED.get(group, ()) for group in groups))
+
+
 def _consumer(meta: dict[str, Any]) -> Caller | None:
     """The gateway's consumer. Its headers mean nothing without the secret that only the gateway adds."""
     secret = meta.get("HTTP_X_GATEWAY_SECRET")
@@ -76,12 +87,11 @@ def _consumer(meta: dict[str, Any]) -> Caller | None:
     if not _same(secret, settings.SAGA_ORCHESTRATOR_CONFIG["KONG_GATEWAY"]["SHARED_SECRET"]):
         raise AuthenticationFailed("The gateway's secret is wrong.", code="gateway_secret_wrong")
     groups = (group.strip() for group in meta.get("HTTP_X_CONSUMER_GROUPS", "").split(","))
-    roles: frozenset[str] = frozenset().union(*(_IMPLIED.get(group, ()) for group in groups))
     # A consumer may have no username (only a custom id, which can be another's username); its id the gateway gives it.
     name = meta.get("HTTP_X_CONSUMER_USERNAME") or meta.get("HTTP_X_CONSUMER_ID")
     if not name:
         raise AuthenticationFailed("The gateway did not say which consumer this is.", code="consumer_unnamed")
-    return Caller(name, roles)
+    return Caller(name, roles_of(groups))
 
 
 def _own_key(meta: dict[str, Any]) -> Caller | None:

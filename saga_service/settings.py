@@ -49,7 +49,7 @@ MIDDLEWARE = [
     "interfaces.correlation.CorrelationMiddleware",
     "interfaces.hosts.HostMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    *("interfaces.admin.Sessions", "interfaces.admin.Users", "interfaces.admin.Messages", "interfaces.admin.NoFrames"),
+    *(f"interfaces.sessions.{name}" for name in ("Sessions", "Users", "Messages", "NoFrames")),
 ]
 ROOT_URLCONF = "saga_service.urls"
 WSGI_APPLICATION = "saga_service.wsgi.application"
@@ -62,6 +62,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "interfaces.console.access.context",
             ]
         },
     }
@@ -83,8 +84,8 @@ DATABASES = {
     }
 }
 
-# The pages at /admin/ only: with DEBUG off they are for https, which whatever is in front of the service ends.
-SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
+# For the pages at /admin/ and /console/: with DEBUG off they are for https, which whatever is in front of the service
+# ends. The API reads no cookie.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not CONFIGURATION.debug
 SESSION_COOKIE_AGE = 12 * 60 * 60
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -94,6 +95,9 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("fr", "Français"), ("es", "Español"), ("vi", "Tiếng Việt")]
+LANGUAGE_COOKIE_PATH = "/console/"
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"

@@ -4,6 +4,10 @@ from django.urls import include, path
 
 from interfaces.admin import site
 
-urlpatterns = [path("admin/", site.urls), path("", include("interfaces.urls"))]
+urlpatterns = [
+    path("admin/", site.urls),
+    path("console/", include("interfaces.console.urls")),
+    path("", include("interfaces.urls")),
+]
 handler404 = "interfaces.errors.not_found"
 handler500 = "interfaces.errors.server_error"

@@ -1,0 +1,54 @@
+"""The way in and out of the console, and the choice of its language."""
+
+from typing import Any
+
+from django.contrib.auth.views import LoginView, LogoutView
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse, reverse_lazy
+from django.utils import translation
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_POST
+from django.views.i18n import set_language
+
+from interfaces.console.access import POLICY, forget
+
+
+class Login(LoginView):
+    """Django's login, in the console's dress."""
+
+    template_name = "console/login.html"
+    next_page = reverse_lazy("console:sagas")
+    redirect_authenticated_user = False
+
+    def dispatch(self, request: HttpRequest, *arguments: Any, **more: Any) -> HttpResponse:
+        """In the language of the browser."""
+        with translation.override(translation.get_language_from_request(request)):
+            response = super().dispatch(request, *arguments, **more)
+            if hasattr(response, "render"):
+                response.render()
+        response.headers["Content-Security-Policy"] = POLICY
+        return response
+
+
+@method_decorator(csrf_protect, name="dispatch")
+class Logout(LogoutView):
+    """Django's logout."""
+
+    next_page = reverse_lazy("console:login")
+
+    def post(self, request: HttpRequest, *arguments: Any, **more: Any) -> HttpResponse:
+        """And the process forgets who it was."""
+        forget(request)
+        return super().post(request, *arguments, **more)
+
+
+@require_POST
+@csrf_protect
+def language(request: HttpRequest) -> HttpResponse:
+    """Remember the language, in a cookie, and go back to the page."""
+    response = set_language(request)
+    if response.status_code == 204:  # noqa: PLR2004 - no page to go back to was named
+        response.headers["Location"] = reverse("console:sagas")
+        response.status_code = 302
+    return response

@@ -1,0 +1,13 @@
+"""The console's addresses."""
+
+from django.urls import path
+
+from interfaces.console import entrance, sagas
+
+app_name = "console"
+urlpatterns = [
+    path("", sagas.sagas, name="sagas"),
+    path("login/", entrance.Login.as_view(), name="login"),
+    path("logout/", entrance.Logout.as_view(), name="logout"),
+    path("language/", entrance.language, name="language"),
+]

@@ -1,0 +1,56 @@
+"""How the console writes what it shows often: times, durations, statuses."""
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+@register.filter
+def when(at: datetime | None) -> SafeString | str:
+    """A time in UTC, which the browser's script shows as how long ago, with the whole time on its title."""
+    if at is None:
+        return ""
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), at.strftime("%Y-%m-%d %H:%M:%S UTC"))
+
+
+@register.filter
+def clock(at: datetime | None) -> SafeString | str:
+    """A time in UTC to the millisecond, as it is."""
+    if at is None:
+        return ""
+    return format_html('<time datetime="{}" data-exact>{}</time>', at.isoformat(), at.strftime("%H:%M:%S.%f")[:-3])
+
+
+@register.filter
+def seconds(value: float | None) -> str:
+    """A duration in the unit that a person would use."""
+    if value is None:
+        return ""
+    if value < 1:
+        return f"{value * 1000:.3g} ms"
+    if value < _MINUTE:
+        return f"{value:.3g} s"
+    if value < _HOUR:
+        return f"{value // _MINUTE:.0f} min {value % _MINUTE:.0f} s"
+    if value < _DAY:
+        return f"{value // _HOUR:.0f} h {value % _HOUR // _MINUTE:.0f} min"
+    return f"{value // _DAY:.0f} d {value % _DAY // _HOUR:.0f} h"
+
+
+@register.filter
+def took(row: dict[str, Any]) -> str:
+    """How long a listed saga took; nothing while it is live."""
+    return seconds((row["finished_at"] - row["created_at"]).total_seconds()) if row["finished_at"] else ""
+
+
+@register.filter
+def status(word: str) -> SafeString:
+    """A status as a pill: its colour says no more than its word."""
+    return format_html('<span class="status" data-status="{}">{}</span>', word, word)

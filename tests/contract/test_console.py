@@ -1,0 +1,203 @@
+"""The console: who may open which page, what a page says to the browser, and the list with its live part."""
+
+import re
+from html import unescape
+
+import api_support
+import pytest
+from api_support import ORDER, START, UNKNOWN_ID
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from django.utils import translation
+
+from domain.outcomes import Rejected
+from domain.workflows.commandes import COMMANDES
+from interfaces.console import access, live, urls
+from saga_service.configuration import ApiKey
+
+api = api_support.api
+
+OPEN = {"login/", "logout/", "language/"}
+PAGES = sorted(f"/console/{route.pattern}" for route in urls.urlpatterns if str(route.pattern) not in OPEN)
+ADDRESSES = {"uuid:saga_id": UNKNOWN_ID, "uuid:bulk_id": UNKNOWN_ID, "slug:name": "commandes", "slug:verb": "retry"}
+NUMBERS = {"int:version": "1", "slug:group": "0" * 12, "slug:step": "x"}
+
+
+def address(route):
+    return re.sub(r"<([^>]*)>", lambda found: {**ADDRESSES, **NUMBERS}[found[1]], route)
+
+
+@pytest.fixture(autouse=True)
+def forgetful():
+    access._remembered.clear()
+    live._drawn.clear()
+    live._pulse._until = -1.0
+
+
+@pytest.fixture
+def guarded(api, settings):
+    """As with DEBUG off."""
+    keys = tuple(ApiKey(f"{role}-tool", f"saga-{role}", f"key-of-the-{role}-000") for role in ("client", "reader"))
+    settings.SAGA_ORCHESTRATOR_CONFIG = {**settings.SAGA_ORCHESTRATOR_CONFIG, "DEBUG": False, "API_KEYS": keys}
+    return api
+
+
+def member(*groups, **more):
+    user = User.objects.create_user("anna", password="correct horse battery", **more)
+    for name in groups:
+        user.groups.add(Group.objects.create(name=name))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def polled(client, page, path="/console/"):
+    """The live part that this page would ask for now."""
+    found = re.search(r'id="live" hx-get="([^"]*)"', page.content.decode())
+    return client.get(unescape(found[1]), headers={"HX-Request": "true"})
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nobody_sees_a_page_without_a_login(guarded, path):
+    answer = Client().get(address(path))
+
+    assert (answer.status_code, answer.headers["Location"]) == (302, f"/console/login/?next={address(path)}")
+
+
+def test_a_part_of_a_page_sends_the_browser_to_the_login(guarded):
+    answer = Client().get("/console/?live=x", headers={"HX-Request": "true"})
+
+    assert (answer.status_code, answer.headers["HX-Refresh"], answer.content) == (401, "true", b"")
+
+
+@pytest.mark.parametrize("groups", [[], ["saga-client"], ["other"]])
+def test_a_login_without_a_role_sees_nothing(guarded, groups):
+    answer = member(*groups).get("/console/")
+
+    assert answer.status_code == 403
+    assert "saga-reader" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("groups", "more"),
+    [
+        (["saga-reader"], {}),
+        (["saga-operator"], {}),
+        (["saga-admin"], {}),
+        ([], {"is_staff": True}),
+        ([], {"is_staff": True, "is_superuser": True}),
+    ],
+)
+def test_a_role_by_group_or_at_admin_opens_the_list(guarded, groups, more):
+    answer = member(*groups, **more).get("/console/")
+
+    assert answer.status_code == 200
+    assert "anna" in answer.content.decode()
+
+
+def test_a_key_opens_the_list_and_a_wrong_one_does_not(guarded):
+    assert Client().get("/console/", headers={"X-API-Key": "key-of-the-reader-000"}).status_code == 200
+    assert Client().get("/console/", headers={"X-API-Key": "key-of-the-client-000"}).status_code == 403
+    assert Client().get("/console/", headers={"X-API-Key": "wrong"}).status_code == 401
+
+
+def test_a_password_opens_it_and_logging_out_ends_it_for_open_pages_too(guarded):
+    member("saga-reader")
+    browser = Client()
+
+    wrong = browser.post("/console/login/", {"username": "anna", "password": "wrong"})
+    right = browser.post("/console/login/?next=/console/", {"username": "anna", "password": "correct horse battery"})
+    page = browser.get("/console/")
+    assert (wrong.status_code, right.status_code, page.status_code) == (200, 302, 200)
+    assert polled(browser, page).status_code in {200, 204}
+
+    cookie = browser.cookies["sessionid"].value
+    browser.post("/console/logout/")
+    browser.cookies["sessionid"] = cookie
+    assert polled(browser, page).status_code == 401
+
+
+def test_a_form_from_another_site_is_refused(guarded):
+    browser = Client(enforce_csrf_checks=True)
+
+    for path in ("/console/login/", "/console/logout/", "/console/language/"):
+        assert browser.post(path, {}).status_code == 403, path
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/console/login/"])
+def test_a_page_lets_nothing_of_another_host_in_and_is_framed_by_nobody(api, path):
+    answer = api.http.get(address(path))
+
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert "no-store" in answer.headers["Cache-Control"]
+    assert not re.search(rb'(src|href|action)="(https?:)?//', answer.content)
+    assert b" style=" not in answer.content
+    assert not re.search(rb"<script(?![^>]*(src=|type=\"application/json\"))", answer.content)
+
+
+def test_the_language_is_the_browsers_or_the_one_chosen(api):
+    browser = Client()
+    browser.get("/console/", headers={"Accept-Language": "vi"})
+
+    assert browser.get("/console/", headers={"Accept-Language": "vi"}).headers["Content-Language"] == "vi"
+    answer = browser.post("/console/language/", {"language": "fr", "next": "/console/?status=STUCK"})
+    assert answer.headers["Location"] == "/console/?status=STUCK"
+    assert browser.get("/console/", headers={"Accept-Language": "vi"}).headers["Content-Language"] == "fr"
+    elsewhere = browser.post("/console/language/", {"language": "fr", "next": "https://evil.example/"})
+    assert elsewhere.headers["Location"].startswith("/")
+
+
+def test_the_language_of_a_page_is_not_that_of_the_next_answer_of_the_api(api):
+    api.http.get("/console/", headers={"Accept-Language": "fr"})
+
+    assert translation.get_language() == "en"
+
+
+def test_the_list_has_the_sagas_newest_first_and_filters_that_are_the_address(api):
+    done = api.post(START, {"workflow": COMMANDES.name, "input": ORDER, "correlation_id": "till-7"}).json()["id"]
+    api.participants.answers["verification_stock"] = Rejected("nothing left")
+    refused = api.post(START, {"workflow": COMMANDES.name, "input": ORDER}).json()["id"]
+
+    def shown(query):
+        return re.findall(r'href="/console/sagas/([0-9a-f-]{36})/"', api.http.get(f"/console/{query}").content.decode())
+
+    assert shown("") == [refused, done]
+    assert shown("?status=COMPLETED") == [done]
+    assert shown("?q=till-7") == [done]
+    assert shown(f"?q={refused}") == [refused]
+    assert shown("?workflow=cashout_flow") == []
+    assert shown("?limit=1") == [refused]
+    assert shown(f"?limit=1&cursor={refused}") == [done]
+
+
+@pytest.mark.parametrize("query", ["?status=NONE", "?cursor=x", "?created_after=yesterday", "?nonsense=1"])
+def test_a_wrong_address_is_told_as_it_is(api, query):
+    page = api.http.get(f"/console/{query}")
+
+    assert page.status_code == 200
+    assert b'role="alert">' + query[1:].partition("=")[0].encode() in page.content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_open_page_is_drawn_again_when_something_was_written_and_not_before(api):
+    page = api.http.get("/console/")
+
+    again = polled(api.http, page)
+    assert (again.status_code, again.content) == (204, b"")
+
+    saga_id = api.post(START, {"workflow": COMMANDES.name, "input": ORDER}).json()["id"]
+    live._pulse._until = -1.0  # a second later
+    moved = polled(api.http, page)
+    assert moved.status_code == 200
+    assert saga_id in moved.content.decode()
+    assert moved.content.decode().startswith('<div id="live"')
+
+
+def test_an_idle_viewer_asks_the_database_nothing(api, django_assert_num_queries):
+    page = api.http.get("/console/")
+    polled(api.http, page)
+
+    with django_assert_num_queries(0):
+        for _ in range(20):
+            assert polled(api.http, page).status_code == 204
