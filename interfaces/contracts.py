@@ -171,7 +171,7 @@ CALL = _object(
         "key": _or_null(TEXT),
         "certain": {"type": "boolean", "description": "false: it depends on answers, and shows its templates"},
         "service": TEXT,
-        "method": TEXT,
+        "method": {**TEXT, "description": "PUBLISH: no call but a message, and `service` is its topic"},
         "path": TEXT,
         "query": ANY_OBJECT,
         "body": {},

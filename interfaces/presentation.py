@@ -9,10 +9,13 @@ from application.explanation import explain
 from application.operations import Preview
 from application.ports import Seen
 from domain.calls import Task
-from domain.definition import Request, SagaDefinition, Step
+from domain.definition import Publish, Request, SagaDefinition, Step
 from domain.entities import Saga
 from domain.events import SagaEvent
 from domain.lint import Finding
+
+PUBLISH = "PUBLISH"
+"""The `method` of what is no call but a message; its `service` is the topic."""
 
 
 def listed_json(row: dict[str, Any]) -> dict[str, Any]:
@@ -58,16 +61,19 @@ def seen_json(seen: Seen, now: datetime) -> dict[str, Any]:
     }
 
 
-def call_json(call: Task | tuple[Step, Request]) -> dict[str, Any]:
+def call_json(call: Task | tuple[Step, Request | Publish]) -> dict[str, Any]:
     """A call that would go out. `certain`: complete; otherwise it depends on answers, and shows its templates."""
     if isinstance(call, tuple):
         step, request = call
         more = {"step": step.name, "item": None, "key": None, "certain": False}
-    else:
-        request = call
-        more = {"step": call.step, "item": call.item, "key": call.key, "certain": True}
-    names = ("service", "method", "path", "query", "body")
-    return {**more, **{name: getattr(request, name) for name in names}}
+        if isinstance(request, Publish):
+            return {**more, "service": request.topic, "method": PUBLISH, "path": "", "query": {}, "body": request.body}
+        return {**more, **_sent(request)}
+    return {"step": call.step, "item": call.item, "key": call.key, "certain": True, **_sent(call)}
+
+
+def _sent(request: Request | Task) -> dict[str, Any]:
+    return {name: getattr(request, name) for name in ("service", "method", "path", "query", "body")}
 
 
 def preview_json(preview: Preview) -> dict[str, Any]:

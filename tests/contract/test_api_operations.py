@@ -81,6 +81,19 @@ def test_a_preview_shows_the_calls_and_changes_nothing(api, waiting, preview):
     assert (stored(), len(api.participants.calls)) == (before, calls)
 
 
+def test_a_preview_shows_messages_too(api):
+    partner = {"nombre": "Sol", "email": "sol@example.org", "telefono": "+34 600 000 000", "direccion": "c/ Mayor 1"}
+    api.participants.answers["create_partner"] = Unavailable("busy", 8.0)
+    saga_id = api.post(START, {"workflow": "partner_creation", "input": partner}).json()["id"]
+    shown = shaped(api.post(at(saga_id, "pause") + "?preview=true", WHY), contracts.PREVIEW)
+    assert shown["calls"] == []
+    api.post(at(saga_id, "pause"), WHY)
+    create, announce = shaped(api.post(at(saga_id, "resume") + "?preview=true", WHY), contracts.PREVIEW)["calls"]
+    assert (create["method"], create["certain"]) == ("POST", True)
+    assert (announce["method"], announce["service"]) == ("PUBLISH", "gestion-de-integraciones")
+    assert announce["body"]["type"] == "CreateAlliance"
+
+
 def test_a_skipped_step_needs_the_output_that_others_read(api):
     saga_id = start(api, information_produit=Unavailable("busy", 5.0))
     answer = api.post(at(saga_id, "skip"), {**WHY, "step": "information_produit", "item": 0, "output": {"nom": "x"}})
