@@ -1,6 +1,6 @@
 """What can be asked of the stored sagas without driving them: lists, counts, and whether the parts work."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -54,6 +54,9 @@ class SagaQueries(Protocol):
 
     def sagas(self, chosen: SagaFilter, limit: int) -> list[dict[str, Any]]:
         """Sagas, newest first."""
+
+    def by_ids(self, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+        """These sagas, those of them that there are."""
 
     def count(self, chosen: SagaFilter) -> int:
         """How many sagas there are of these, on all pages."""

@@ -145,6 +145,8 @@ class SagaDefinition:
     title: str = ""
     deadline: float | None = None
     """Seconds for all the steps; None takes the engine's SAGA_TIMEOUT. Undo has no deadline."""
+    masked: tuple[str, ...] = ()
+    """Names of fields, at any depth and in any case, whose values people may not see; beside those of masking.py."""
 
     def __post_init__(self) -> None:
         faults = find_faults(self)

@@ -26,6 +26,8 @@ LAST_VERSION = 2**31 - 1
 """The largest number that the database's column holds."""
 STEEPEST = 100
 """The largest growth of a retry's wait."""
+LONGEST_NAME = 100
+"""Characters of a name that a definition gives to, or hides of, its values."""
 SAGA_FIELDS = frozenset({"id", "workflow", "correlation_id", "do_key"})
 
 
@@ -53,6 +55,12 @@ def _whole_faults(definition: "SagaDefinition") -> Iterator[str]:
     if definition.input_schema.get("type") != "object":
         yield "input_schema.type: must be 'object'"
     yield from _value_faults(definition.input_schema, "input_schema", None)
+    if not isinstance(definition.masked, tuple):
+        yield "masked: must be a list of names"
+        return
+    for index, name in enumerate(definition.masked):
+        if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME:
+            yield f"masked[{index}]: must be a field's name, of 1 to {LONGEST_NAME} characters"
 
 
 def _state_faults(definition: "SagaDefinition") -> Iterator[str]:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from domain.definition import Publish, Request, RetryPolicy, SagaDefinition, Step
+from domain.masking import is_masked
 from domain.templates import Expression, parse
 
 GATEWAY_READ = 10.0
@@ -54,7 +55,7 @@ class Limits:
 
 def lint(definition: SagaDefinition, limits: Limits) -> list[Finding]:
     """What may not be meant, in the order of the definition."""
-    findings = [*_time_findings(definition, limits), *_input_findings(definition)]
+    findings = [*_time_findings(definition, limits), *_input_findings(definition), *_masked_findings(definition)]
     for index, step in enumerate(definition.steps):
         where = f"steps[{index}]"
         pivot = next((before.name for before in definition.steps[:index] if before.pivot), None)
@@ -210,6 +211,36 @@ def _input_findings(definition: SagaDefinition) -> Iterator[Finding]:
     for name in known:
         if name not in read:
             yield _info(f"input_schema.properties.{name}", "is asked for, and nothing reads it")
+
+
+def _masked_findings(definition: SagaDefinition) -> Iterator[Finding]:
+    """Names to mask that change nothing: a slip in one would show to people what it should hide."""
+    known = {name.casefold() for name in _names(definition)}
+    for index, name in enumerate(definition.masked):
+        if is_masked(name):
+            yield _info(f"masked[{index}]", f"{name!r} is masked in every workflow")
+        elif name.casefold() not in known:
+            yield _info(f"masked[{index}]", f"nothing in the definition is called {name!r}; is it spelled right?")
+
+
+def _names(definition: SagaDefinition) -> Iterator[str]:
+    """The names that it has for values: of the input's schema, in what it sends and keeps, and of what it reads."""
+    yield from _keys(definition.input_schema)
+    for step in definition.steps:
+        for part in (step.output, *(request.query for request in step.requests)):
+            yield from _keys(part)
+        yield from _keys([sending.body for _, sending in _sendings(step)])
+    for _, expression, _ in _all_templates(definition):
+        yield from (name for path in expression.reads for name in path)
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """Every name in a JSON value."""
+    if isinstance(value, Mapping):
+        yield from value
+    if isinstance(value, Mapping | list | tuple):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _keys(part)
 
 
 def _output_findings(definition: SagaDefinition, index: int) -> Iterator[Finding]:

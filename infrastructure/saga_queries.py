@@ -6,6 +6,7 @@ Whatever is filtered by, a page costs what is on it and not what is stored (docs
 import contextlib
 import re
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -60,6 +61,11 @@ class PostgresSagaQueries:
             named = {row["id"] for row in found}
             found += [row for row in _page(_conditions(chosen) & Q(id=UUID(text)), 1) if row["id"] not in named]
         return sorted(found, key=itemgetter("id"), reverse=True)[:limit]
+
+    def by_ids(self, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+        """See `SagaQueries`."""
+        rows = SagaRow.objects.filter(id__in=ids).values(*_SAGA_COLUMNS)
+        return {row["id"]: row for row in rows}
 
     def count(self, chosen: SagaFilter) -> int:
         """See `SagaQueries`. It reads every row of the filter: 0.2 s for a million orders, no time for live ones."""

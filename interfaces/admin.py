@@ -28,6 +28,7 @@ from domain.operations import By
 from interfaces.listing import page_of_events, page_of_sagas, statistics
 from interfaces.platform import engine, platform
 from interfaces.presentation import definition_json, seen_json
+from interfaces.privacy import masked_events, masked_history, masked_row, masked_saga
 from interfaces.wire import JSONRenderer
 
 MAY_ACT = "saga.change_sagarow"
@@ -77,7 +78,7 @@ class SagaSite(AdminSite):
 
     def sagas(self, request: HttpRequest) -> HttpResponse:
         """Sagas, newest first, a page by key."""
-        page = _listed(request, page_of_sagas)
+        page = _listed(request, partial(page_of_sagas, show=masked_row))
         more = {
             "statistics": statistics(),
             "statuses": list(SagaStatus),
@@ -91,14 +92,15 @@ class SagaSite(AdminSite):
             seen = engine().store.look(saga_id)
         except SagaNotFound as error:
             raise Http404(str(error)) from None
-        shown = seen_json(seen, engine().clock.now())
+        shown = masked_saga(seen_json(seen, engine().clock.now()), seen.saga)
         texts = {name: _pretty(shown.pop(name)) for name in ("input", "outputs")}
-        more = {"saga": shown, "texts": texts, "history": seen.saga.history, "title": f"Saga {saga_id}"}
+        more = {"saga": shown, "texts": texts, "history": masked_history(seen.saga), "title": f"Saga {saga_id}"}
         return self._page(request, "saga", more)
 
     def events(self, request: HttpRequest) -> HttpResponse:
         """All events, those of the newest saga first."""
-        return self._page(request, "events", _listed(request, page_of_events))
+        page = _listed(request, page_of_events)
+        return self._page(request, "events", {**page, "results": masked_events(page["results"])})
 
     def definitions(self, request: HttpRequest) -> HttpResponse:
         """The workflows."""

@@ -289,9 +289,10 @@ DEFINITION_BODY = _object(
         "input_schema": {**ANY_OBJECT, "description": "JSON Schema (2020-12) of the input"},
         "deadline": {**NUMBER, "description": "Seconds for all the steps; SAGA_TIMEOUT unless told"},
         **dict.fromkeys(_STATES, TEXT),
+        "masked": {**_list(TEXT), "description": "Names of fields whose values people may not see"},
         "steps": {**_list(ANY_OBJECT), "description": "docs/workflows.md explains their fields"},
     },
-    optional=("title", "input_schema", "deadline"),
+    optional=("title", "input_schema", "deadline", "masked"),
 ) | {"example": EXAMPLE_DEFINITION}
 
 COMMANDE_INPUT: Schema = dict(COMMANDES.input_schema)

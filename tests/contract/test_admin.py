@@ -10,9 +10,11 @@ from django.test import Client
 
 from domain.outcomes import Rejected, Unavailable
 from domain.workflows.cashout import CASHOUT
+from interfaces.privacy import masked_row
 
 api = api_support.api
 
+PARTNER = {"nombre": "Café Sol", "email": "sol@example.org", "telefono": "+34 600 000 000", "direccion": "c/ Mayor 1"}
 SLIP = {"bet_slip_id": 123, "user_id": 456}
 PAGES = ["/admin/", "/admin/sagas/", "/admin/events/", "/admin/definitions/", "/admin/definitions/cashout_flow/1/"]
 
@@ -112,6 +114,32 @@ def test_a_saga_is_shown_with_its_history(browser, api):
     assert "<b>locked" not in page
     assert "undo_succeeded" in browser.get("/admin/events/").content.decode()
     assert browser.get(f"/admin/sagas/{UNKNOWN_ID}/").status_code == 404
+
+
+def test_personal_data_is_masked_on_the_pages_and_not_in_the_api(browser, api):
+    api.participants.answers["create_partner"] = Rejected(f"{PARTNER['email']} is a partner already")
+    asked = {"workflow": "partner_creation", "input": PARTNER}
+    saga_id = api.post(START, asked).json()["id"]
+
+    pages = [browser.get(path).content.decode() for path in ("/admin/sagas/", "/admin/events/")]
+    pages.append(browser.get(f"/admin/sagas/{saga_id}/").content.decode())
+
+    assert all("••• is a partner already" in page for page in pages)
+    assert not any(PARTNER[name] in page for page in pages for name in ("email", "telefono"))
+    assert PARTNER["nombre"] in pages[2]
+    assert api.get(f"/api/sagas/transactions/{saga_id}/").json()["input"] == PARTNER
+
+
+def test_of_a_saga_that_a_later_release_began_nothing_is_shown_that_it_might_mask(browser, api):
+    api.participants.answers["create_partner"] = Rejected("anybody's")
+    saga_id = api.post(START, {"workflow": "partner_creation", "input": PARTNER}).json()["id"]
+    rows = [
+        {"workflow": "partner_creation", "version": 99, "data": {"input": PARTNER}, "error": {"reason": "anybody's"}}
+    ]
+
+    assert masked_row(rows[0])["error"] == {"reason": "•••"}
+    assert "data" not in masked_row(rows[0])
+    assert "anybody&#x27;s" in browser.get(f"/admin/sagas/{saga_id}/").content.decode()
 
 
 def test_a_workflow_is_shown_with_its_steps(browser):

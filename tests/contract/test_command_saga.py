@@ -73,6 +73,21 @@ def test_follows_a_saga_to_its_end(api):
     assert "saga_completed" in followed.splitlines()[-1]
 
 
+def test_shows_people_no_personal_data_and_programs_all(api):
+    email, phone = "sol@example.org", "+34 600 000 000"
+    partner = {"nombre": "Sol", "email": email, "telefono": phone, "direccion": "c/ Mayor 1"}
+    api.participants.answers["create_partner"] = Unavailable(f"{email} is being looked at", 8.0)
+    asked = {"workflow": "partner_creation", "input": partner}
+    saga_id = api.post(START, asked).json()["id"]
+
+    saga("pause", saga_id, *WHY)
+    told = [saga("show", saga_id), saga("list"), saga("resume", saga_id, *WHY, "--preview")]
+
+    assert "••• is being looked at" in told[0]
+    assert not any(email in text or phone in text for text in told)
+    assert f'"email":"{email}"' in saga("show", saga_id, "--json")
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -23,6 +23,7 @@ from domain.operations import By
 from interfaces.operations_api import LONGEST_REASON
 from interfaces.platform import platform
 from interfaces.presentation import call_json, seen_json
+from interfaces.privacy import masked_call, masked_events, masked_row, masked_saga
 from interfaces.wire import JSONRenderer
 
 VERBS: dict[str, tuple[str, Callable[[Namespace], Act]]] = {
@@ -58,7 +59,7 @@ class Command(BaseCommand):
         self._add_list(actions.add_parser("list", help="sagas, newest first"))
         show = actions.add_parser("show", help="one saga: what it waits for, its history")
         show.add_argument("saga", type=_id, help="the saga's id")
-        show.add_argument("--json", action="store_true", help="as the API answers")
+        show.add_argument("--json", action="store_true", help="as the API answers: for programs, nothing is masked")
         tail = actions.add_parser("tail", help="follow events as they happen, until Ctrl-C or the saga's end")
         tail.add_argument("saga", type=_id, nargs="?", help="only this saga (default: all that are live, and new ones)")
         for verb, (text, _) in VERBS.items():
@@ -106,7 +107,8 @@ class Command(BaseCommand):
         self.stdout.write(
             f"the saga would be {preview.saga.status} ({preview.saga.state}), and these calls would follow:"
         )
-        for number, call in enumerate(map(call_json, preview.calls), start=1):
+        calls = (masked_call(call_json(call), preview.saga) for call in preview.calls)
+        for number, call in enumerate(calls, start=1):
             place = call["step"] if call["item"] is None else f"{call['step']}[{call['item']}]"
             line = f"  {number}. {place}: {call['method']} {call['service']} {call['path']}"
             self.stdout.write(line if call["certain"] else f"{line}  (depends on the answers before)")
@@ -116,7 +118,7 @@ class Command(BaseCommand):
     def _list(self, given: Namespace) -> None:
         chosen = SagaFilter(workflow=given.workflow, status=given.status, active=given.active, q=given.q)
         rows = platform().queries.sagas(chosen, given.limit)
-        for row in rows:
+        for row in map(masked_row, rows):
             reason = (row["error"] or {}).get("reason", "")
             started = row["created_at"].strftime("%Y-%m-%d %H:%M:%S")
             self.stdout.write(
@@ -127,17 +129,19 @@ class Command(BaseCommand):
 
     def _show(self, given: Namespace) -> None:
         engine = platform().engine
-        shown = seen_json(engine.store.look(given.saga), engine.clock.now())
+        seen = engine.store.look(given.saga)
+        shown = seen_json(seen, engine.clock.now())
         if given.json:
             self.stdout.write(JSONRenderer().render(shown).decode())
             return
+        shown = masked_saga(shown, seen.saga)
         for name in ("id", "workflow", "version", "correlation_id", "status", "state", "created_at", "finished_at"):
             self.stdout.write(f"{name:<15} {shown[name]}")
         self.stdout.write(f"\n{shown['explanation']}\n")
         after = max(0, shown["seq"] - MOST)
         if after:
             self.stdout.write(f"... {after} earlier events; GET {shown['events']} has them")
-        for event in platform().queries.events(EventFilter(saga_id=given.saga, after=(given.saga, after)), MOST):
+        for event in _events(given.saga, after):
             self.stdout.write(event_line(event))
 
     def _tail(self, given: Namespace) -> None:
@@ -147,9 +151,7 @@ class Command(BaseCommand):
         while True:
             rows = _current(given.saga)
             for row in reversed(rows):
-                for event in platform().queries.events(
-                    EventFilter(saga_id=row["id"], after=(row["id"], seen.get(row["id"], 0))), MOST
-                ):
+                for event in _events(row["id"], seen.get(row["id"], 0)):
                     seen[row["id"]] = event["seq"]
                     prefix = "" if given.saga else f"{row['id']} {row['workflow']} "
                     self.stdout.write(f"{prefix}{event_line(event)}")
@@ -188,6 +190,11 @@ def _current(saga_id: UUID | None) -> list[dict[str, Any]]:
         return platform().queries.sagas(SagaFilter(q=str(saga_id)), 1)
     found = platform().queries.sagas(SagaFilter(), MOST) + platform().queries.sagas(SagaFilter(active=True), MOST)
     return sorted({row["id"]: row for row in found}.values(), key=lambda row: row["id"], reverse=True)
+
+
+def _events(saga_id: UUID, after: int) -> list[dict[str, Any]]:
+    """The saga's events after this one, as people see them."""
+    return masked_events(platform().queries.events(EventFilter(saga_id=saga_id, after=(saga_id, after)), MOST))
 
 
 def _last_seq(saga_id: UUID) -> int:

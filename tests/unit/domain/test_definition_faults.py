@@ -62,6 +62,12 @@ class TestTheWhole:
     def test_has_a_deadline_that_can_come(self, deadline):
         assert refused(step("a"), deadline=deadline) == ["deadline: must be more than 0 and at most 31622400 seconds"]
 
+    def test_masks_fields_by_their_names(self):
+        names: Any = ("", "x" * 101, 7, "email")
+        found = "must be a field's name, of 1 to 100 characters"
+        assert refused(step("a"), masked=names) == [f"masked[{index}]: {found}" for index in range(3)]
+        assert refused(step("a"), masked="email") == ["masked: must be a list of names"]
+
     def test_takes_an_object_described_in_json(self):
         assert refused(step("a"), input_schema={"type": "array"}) == ["input_schema.type: must be 'object'"]
         schema = {"type": "object", "pattern": "${", "default": {1}, "maximum": float("inf")}

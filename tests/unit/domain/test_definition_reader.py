@@ -73,6 +73,13 @@ def test_a_value_of_another_kind_is_refused_and_nothing_that_follows_from_it(nam
     assert faults(lambda content: content["steps"][0].update({name: value})) == {f"steps[0].{name}": [fault]}
 
 
+def test_names_to_mask_are_a_list_of_texts():
+    assert faults(lambda content: content.update(masked=["seat", 1])) == {
+        "masked[1]": ["must be a text, not a whole number"]
+    }
+    assert faults(lambda content: content.update(masked="seat")) == {"masked": ["must be a list, not a text"]}
+
+
 def test_a_step_without_a_name_is_the_only_thing_wrong_with_those_that_read_it():
     def change(content):
         content["steps"][2]["action"]["body"] = {"id": "${steps.book}", "x": "${steps.nobody}"}

@@ -173,3 +173,24 @@ class TestWhatIsRead:
         assert found(first) == {}, "what the last step gives is the saga's result"
         assert found(first, step("b", when="${steps.a.id == 'x'}")) == {}
         assert found(first, Step(name="b", publish=Publish(topic="t", body={"id": "${steps.a.id}"}), pivot=True)) == {}
+
+
+class TestMasked:
+    def test_a_name_that_changes_nothing(self):
+        schema = takes("nickname", "address_line")
+        hidden = ("Nickname", "adress_line", "email", "score")
+        scored = step("a", output={"score": "${response.score}"})
+
+        findings = found(scored, masked=hidden, input_schema=schema)
+
+        assert "is it spelled right?" in findings["masked[1]"]
+        assert "in every workflow" in findings["masked[2]"]
+        assert {"masked[0]", "masked[3]"}.isdisjoint(findings)
+
+    def test_a_name_that_a_template_reads_or_a_call_sends_is_one(self):
+        asked = request(path="/${input.who.nick}", query={"alias": "x"}, body={"deep": [{"handle": "y"}]})
+        told = Publish(topic="t", body={"slug": "z"})
+        definition = {"masked": ("nick", "alias", "handle", "slug")}
+        steps = (step("a", action=asked), step("b", action=None, publish=told))
+
+        assert not [path for path in found(*steps, **definition) if path.startswith("masked")]

@@ -17,6 +17,7 @@ WHOLE = SagaDefinition(
     title="Every field",
     input_schema={"type": "object", "required": ["lines"]},
     deadline=12.5,
+    masked=("address", "seat"),
     initial_state="NEW",
     completed_state="DONE",
     compensating_state="TURNING",
@@ -79,7 +80,7 @@ def test_every_field_is_another_than_its_default():
     plain = Step(name="book", action=WHOLE.steps[0].action, safe=True)
     step = {field.name for field in fields(Step)} - {"name", "action", "safe", "pivot"}
 
-    assert all(getattr(WHOLE, name) != getattr(unset, name) for name in ("title", "input_schema", "deadline"))
+    assert all(getattr(WHOLE, name) != getattr(unset, name) for name in ("title", "input_schema", "deadline", "masked"))
     assert all(any(getattr(each, name) != getattr(plain, name) for each in WHOLE.steps[:2]) for name in step)
 
 
@@ -89,6 +90,7 @@ def test_every_field_is_another_than_its_default():
         {"version": 8},
         {"title": "Other"},
         {"deadline": None},
+        {"masked": ()},
         {"steps": WHOLE.steps[:2]},
         {"input_schema": {"type": "object"}},
     ],
@@ -156,6 +158,7 @@ def test_a_field_that_was_not_there_when_it_was_stored_has_its_default():
 def test_a_field_that_is_not_made_use_of_is_not_written_so_that_an_earlier_release_can_read_it():
     _, _, pay, _ = to_json(WHOLE)["steps"]
 
+    assert "masked" not in to_json(replace(WHOLE, masked=()))
     assert set(pay) == {"name", "action", "pivot", "concurrency", "reject_reason", "output", "retry", "undo_retry"}
     assert set(pay["action"]) == {"service", "method", "path", "timeout"}
 
