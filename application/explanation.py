@@ -54,8 +54,7 @@ def _why(saga: Saga) -> str:
     failure = saga.failure
     if failure is None:
         return ""
-    place = failure.step if failure.item is None else f"{failure.step}[{failure.item}]"
-    return f"It turned back at {place}, {failure.outcome}: {failure.reason}."
+    return f"It turned back at {failure.place}, {failure.outcome}: {failure.reason}."
 
 
 def _paused(saga: Saga) -> str:

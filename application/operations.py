@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from application.ports import Seen
@@ -11,7 +12,7 @@ from domain.calls import Task
 from domain.definition import Publish, Request, Step
 from domain.entities import Saga
 from domain.events import SagaEvent
-from domain.exceptions import LeaseLost, SagaDriven
+from domain.exceptions import LeaseLost, NotAllowed, SagaDriven
 from domain.operations import By
 
 MEETINGS = 5
@@ -19,6 +20,32 @@ MEETINGS = 5
 
 Act = Callable[[Saga, By, datetime], list[SagaEvent]]
 """A verb of `Saga`, with what it needs beside who, why and when."""
+
+
+WHOLE: dict[str, Act] = {
+    "retry": Saga.retry,
+    "compensate": Saga.compensate,
+    "pause": Saga.pause,
+    "resume": Saga.resume,
+    "resolve": partial(Saga.resolve, end="compensated"),
+}
+"""The verbs that are about the whole saga."""
+
+
+def refusals(seen: Seen, now: datetime) -> dict[str, str | None]:
+    """Each verb of `WHOLE`, and why it cannot be done to the saga now; None when it can, "" when it is done already."""
+    if seen.driven_until and seen.driven_until > now and not seen.saga.resting:
+        driven = str(SagaDriven(seen.owner or "unknown", seen.driven_until))
+        return dict.fromkeys(WHOLE, driven)
+    return {verb: _refusal(seen.saga, act, now) for verb, act in WHOLE.items()}
+
+
+def _refusal(saga: Saga, act: Act, now: datetime) -> str | None:
+    copy = Saga.restore(saga.definition, saga.origin, saga.history)
+    try:
+        return None if act(copy, By(actor="", reason="asked"), now) else ""
+    except NotAllowed as error:
+        return str(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,13 +87,14 @@ class Work:
 
     def request(self, action: Action) -> Request:
         """The template of the call that this action makes."""
-        chosen = {
-            Action.DO: self.step.action,
-            Action.UNDO: self.step.compensation,
-            Action.INQUIRE: self.step.inquiry,
-        }[action]
+        chosen = self.template(action)
         assert chosen is not None, f"{self.step.name} has no call to {action}"
         return chosen
+
+    def template(self, action: Action) -> Request | None:
+        """The template of the call that this action makes; None when it makes none."""
+        calls = {Action.DO: self.step.action, Action.UNDO: self.step.compensation, Action.INQUIRE: self.step.inquiry}
+        return calls.get(action)
 
 
 def render_request(request: Request, scope: Scope) -> dict[str, Any]:

@@ -30,6 +30,11 @@ class Answer:
     facts: CallFacts | None = None
 
 
+ANSWERS = frozenset(
+    {EventType.STEP_SUCCEEDED, EventType.ATTEMPT_FAILED, EventType.UNDO_SUCCEEDED, EventType.INQUIRY_ANSWERED}
+)
+"""What can come of a call."""
+
 LONGEST_PUT_OFF = 60.0
 """Seconds between two looks at whether a participant may be called again."""
 
@@ -268,6 +273,19 @@ class Deciding(Progress):
             key=self._key(work, attempt.action),
             **self._request(work, attempt.action),
         )
+
+    def asked(self, event: SagaEvent) -> dict[str, Any] | None:
+        """The request that this event answers, written down again from what is known by now: `service, method, path,
+        query, body, timeout`. None for what answers no call, and for a call that could not be written down.
+        """
+        if event.type not in ANSWERS or event.action is None:
+            return None
+        work = self._work(event)
+        template = work.template(event.action)
+        try:
+            return template and render_request(template, self._scope(work))
+        except TemplateError:
+            return None
 
     def _later(self) -> Iterator[tuple[Step, Request | Publish]]:
         """The calls after those that wait for an answer, if that is the one hoped for."""

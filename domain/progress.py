@@ -42,6 +42,11 @@ class Failure:
     reason: str
     item: int | None = None
 
+    @property
+    def place(self) -> str:
+        """`step`, or `step[item]`."""
+        return self.step if self.item is None else f"{self.step}[{self.item}]"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
