@@ -283,7 +283,7 @@ class Deciding(Progress):
         work = self._work(event)
         template = work.template(event.action)
         try:
-            return template and render_request(template, self._scope(work))
+            return render_request(template, self._scope(work)) if template else None
         except TemplateError:
             return None
 
