@@ -32,17 +32,37 @@ _RESERVED = frozenset(
 """Words at which Mermaid stops reading a state's name as one, in any case of letters."""
 
 
+def way_forward(definition: SagaDefinition) -> list[str]:
+    """The states of a saga that meets no obstacle, in order."""
+    path = [definition.initial_state]
+    for step in definition.steps:
+        path += [word for word in (step.running_state, step.done_state) if word and word != path[-1]]
+    return [*path, definition.completed_state]
+
+
+def changes(definition: SagaDefinition) -> list[tuple[str, str]]:
+    """Every change of the business state, each once: the way forward, then the ways out of it in their order."""
+    path = way_forward(definition)
+    forward = list(pairwise(path))
+    others = definition.transitions() - set(forward)
+    return forward + sorted(others, key=lambda edge: _place(edge, path, definition))
+
+
+def ends(definition: SagaDefinition) -> list[str]:
+    """The states in which a saga of this workflow can end, done first."""
+    reached = {end for _, end in definition.transitions()}
+    return [definition.completed_state, *sorted({definition.compensated_state, definition.failed_state} & reached)]
+
+
 def state_diagram(definition: SagaDefinition) -> str:
     """`stateDiagram-v2` of the business states: the way forward first, then every way out of it."""
     words = _states(definition)
     alias = {word: _unlike(f"{word}_", words) for word in words if word.lower() in _RESERVED}
     lines = [f'state "{word}" as {name}' for word, name in sorted(alias.items())]
-    ends = {definition.completed_state, definition.compensated_state, definition.failed_state}
-    path = _way_forward(definition)
-    edges = [("[*]", path[0]), *pairwise(path), (path[-1], "[*]")]
-    others = definition.transitions() - set(edges)
-    edges += sorted(others, key=lambda edge: _place(edge, path, definition))
-    edges += [(end, "[*]") for end in sorted(ends - {definition.completed_state}) if any(end == b for _, b in others)]
+    forward = len(way_forward(definition)) - 1
+    edges, (done, *undone) = changes(definition), ends(definition)
+    edges = [("[*]", definition.initial_state), *edges[:forward], (done, "[*]"), *edges[forward:]]
+    edges += [(end, "[*]") for end in undone]
     lines += [f"{alias.get(a, a)} --> {alias.get(b, b)}" for a, b in edges]
     return _text("stateDiagram-v2", lines)
 
@@ -58,14 +78,14 @@ def step_diagram(definition: SagaDefinition) -> str:
         if step.undoable and not _after_pivot(definition, index):
             lines.append(f'u{index}["undo {step.name}<br/>{_undo_call(step)}"]')
             lines.append(f"u{index} --> {_back_from(definition, index) or 'compensated'}")
-    ends = {
+    names = {
         "completed": definition.completed_state,
         "compensated": definition.compensated_state,
         "failed": definition.failed_state,
         "parked": "a person decides",
     }
     told = "\n".join(lines)
-    lines += [f'{name}(["{word}"])' for name, word in ends.items() if f" {name}" in told]
+    lines += [f'{name}(["{word}"])' for name, word in names.items() if f" {name}" in told]
     return _text("flowchart TD", lines)
 
 
@@ -82,13 +102,6 @@ def _states(definition: SagaDefinition) -> set[str]:
 
 def _unlike(name: str, taken: set[str]) -> str:
     return _unlike(f"{name}_", taken) if name in taken else name
-
-
-def _way_forward(definition: SagaDefinition) -> list[str]:
-    path = [definition.initial_state]
-    for step in definition.steps:
-        path += [word for word in (step.running_state, step.done_state) if word and word != path[-1]]
-    return [*path, definition.completed_state]
 
 
 def _place(edge: tuple[str, str], path: list[str], definition: SagaDefinition) -> tuple[int, int, str, str]:
