@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from domain.entities import Saga
 from domain.events import Action, SagaStatus
 from interfaces.callers import OPERATOR, READER
 from interfaces.console.access import page
+from interfaces.console.drawing import state_svg
 from interfaces.console.live import live_page
 from interfaces.console.timeline import timeline
 from interfaces.platform import engine
@@ -39,12 +41,18 @@ def _shown(saga_id: UUID) -> dict[str, Any]:
         "verbs": refusals(seen, now),
         "skips": skips(seen),
         "awaited": seen.saga.awaited_types() if seen.saga.status is SagaStatus.WAITING else (),
+        "drawing": state_svg(seen.saga.definition, _passed(seen.saga), seen.saga.state),
         "timeline": timeline(seen.saga, now),
         "attempts": _attempts(seen.saga),
         "events": masked_history(seen.saga)[-MOST_EVENTS:],
         "left_out": max(len(seen.saga.history) - MOST_EVENTS, 0),
         "operator": OPERATOR,
     }
+
+
+def _passed(saga: Saga) -> list[str]:
+    """The states that it was in, in order; what merely stood longer is one."""
+    return [state for state, _ in groupby(event.state for event in saga.history)]
 
 
 def skips(seen: Seen) -> list[dict[str, Any]]:
