@@ -23,6 +23,7 @@ MESSAGE: Final = "MESSAGE"
 """The `method` of a command that comes over a broker; its `path` is the topic, a slash, and the command's type."""
 MESSAGE_KINDS: Final = {
     "rejected": "refuse the command and answer so",
+    "failed": "fail before the command is executed; the broker delivers it again",
     "ignored": "lose the command: neither execute nor answer",
     "unanswered": "execute, never answer",
     "answered_late": "execute, answer `seconds` (1) later",
@@ -31,7 +32,7 @@ MESSAGE_KINDS: Final = {
     "answered_for_nobody": "execute, answer for a saga that there is not instead",
 }
 ALL_KINDS: Final = {**KINDS, **MESSAGE_KINDS}
-EXECUTED_BY_DEFAULT: Final = frozenset(ALL_KINDS) - {"fail", "reset", "rejected", "ignored"}
+EXECUTED_BY_DEFAULT: Final = frozenset(ALL_KINDS) - {"fail", "reset", "rejected", "failed", "ignored"}
 CHOOSABLE: Final = frozenset({"fail", "html", "truncated", "drip", "reset"})
 """Kinds for which `execute` may say otherwise: fail may have done its work, html may come from a proxy in between."""
 OPTIONS: Final = frozenset(

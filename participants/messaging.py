@@ -116,6 +116,8 @@ class Messaging:
             rule = self._fault(listens, body)
             if rule and rule.fault == "ignored":
                 return Verdict.DONE
+            if rule and rule.fault == "failed":
+                return Verdict.LATER
             with self._database.transaction() as cursor:
                 answer = command(cursor, body, rule is not None and rule.fault == "rejected")
                 if answer is not None:

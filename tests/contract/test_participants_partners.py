@@ -276,6 +276,13 @@ def test_a_command_that_is_not_answered_is_answered_when_it_is_repeated(alliance
     assert alliance.effects() == ["do"]
 
 
+def test_a_command_that_fails_comes_again(alliance):
+    alliance.fault("failed")
+    alliance.create()
+    assert alliance.answers(1)[0]["type"] == "alliance_created"
+    assert alliance.effects() == ["do"]
+
+
 def test_a_late_answer_does_not_hold_up_others(alliance, alliances, topics):
     alliance.fault("answered_late", seconds=2)
     alliance.create()
