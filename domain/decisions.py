@@ -345,7 +345,6 @@ class Deciding(Progress):
                 action=action,
                 outcome="sent",
             )
-            self._continue(now)
 
     def _emit_message(self, work: Work, action: Action, message: dict[str, Any], now: datetime) -> None:
         self._emit(

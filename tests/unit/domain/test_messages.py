@@ -139,6 +139,18 @@ def test_a_message_without_an_answer_is_done_when_it_is_sent():
     assert [body["of"] for _, body in dialogue.published()] == [1, 2, 2, 1]
 
 
+@pytest.mark.parametrize("foreach", [None, "${input.items}"])
+def test_a_message_without_an_answer_may_be_the_last_step(foreach):
+    news = Publish(topic="news", body={})
+    tell = step("tell", action=None, publish=news, compensation=None, pivot=True, foreach=foreach)
+    told = Dialogue(workflow(step("a"), tell, tell_again(news)), {"items": [1, 2]}).ok().ends("COMPLETED", "done")
+    assert len(told.published()) == (3 if foreach else 2)
+
+
+def tell_again(news):
+    return step("tell_again", action=None, publish=news, compensation=None, pivot=True)
+
+
 def test_a_step_may_only_wait():
     waits = step("signal", action=None, compensation=None, awaits=Await(types=("approved",), timeout=5))
     dialogue = Dialogue(workflow(step("a"), waits, step("b"))).ok()
