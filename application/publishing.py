@@ -7,8 +7,8 @@ from typing import Any
 from application.ports import Definitions
 from domain.definition import SagaDefinition
 from domain.definition_reader import read_definition
-from domain.exceptions import DefinitionInvalid
-from domain.lint import Finding, Limits, lint
+from domain.exceptions import DefinitionInvalid, WorkflowUnknown
+from domain.lint import NO_BROKER, Finding, Limits, lint
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Publisher:
         except DefinitionInvalid as error:
             raise DefinitionInvalid(error.name, [*error.faults, *faults]) from None
         faults += self._service_faults(definition)
+        faults += self._topic_faults(definition)
         if faults:
             raise DefinitionInvalid(definition.name, faults)
         return definition
@@ -53,3 +54,16 @@ class Publisher:
                 if request and request.service not in self.services:
                     place, there_is = f"steps[{index}].{name}.service", ", ".join(sorted(self.services))
                     yield f"{place}: no URL is configured for {request.service!r}; there is {there_is}"
+
+    def _topic_faults(self, definition: SagaDefinition) -> list[str]:
+        """What is stored already may stay: it shipped, or there was a broker."""
+        if self.limits.broker or self._is_stored(definition):
+            return []
+        return [f"{place}: {NO_BROKER}" for place in definition.topics()]
+
+    def _is_stored(self, definition: SagaDefinition) -> bool:
+        try:
+            self.definitions.version(definition.name, definition.version)
+        except WorkflowUnknown:
+            return False
+        return True

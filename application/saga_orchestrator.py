@@ -23,7 +23,14 @@ from application.ports import (
 from domain.definition import SagaDefinition
 from domain.entities import Saga
 from domain.events import SagaEvent
-from domain.exceptions import IdempotencyConflict, InputInvalid, LeaseLost, SagaNotFound, StoreUnavailable
+from domain.exceptions import (
+    BrokerMissing,
+    IdempotencyConflict,
+    InputInvalid,
+    LeaseLost,
+    SagaNotFound,
+    StoreUnavailable,
+)
 from domain.outcomes import Postponed
 from domain.progress import Origin
 
@@ -88,18 +95,21 @@ class SagaOrchestrator:
     saga_timeout: float = 30.0
     max_retries: int = 3
     lease_seconds: float = LEASE
+    broker: bool = True
+    """Whether messages can be sent and heard."""
 
     def start(self, request: StartRequest) -> Saga:
         """Start a saga and drive it while its client waits; the same saga again for a repeated idempotency key.
 
-        Raises WorkflowUnknown and InputInvalid, having stored nothing, and IdempotencyConflict when the key
-        was used for another request.
+        Raises WorkflowUnknown, BrokerMissing and InputInvalid, having stored nothing, and IdempotencyConflict when the
+        key was used for another request.
         """
         definition, now = self._definition(request), self.clock.now()
         until = now + timedelta(seconds=min(request.wait, wait_limit(definition)))
         try:
+            self._require_broker(definition)
             self.definitions.check_input(definition, request.input)
-        except InputInvalid:
+        except (BrokerMissing, InputInvalid):
             earlier = self._started_before(request)
             if earlier is None:
                 raise
@@ -218,7 +228,7 @@ class SagaOrchestrator:
         return saga
 
     def _started_before(self, request: StartRequest) -> Existing | None:
-        """The saga of the same request, made when an earlier version of the workflow took it."""
+        """The saga of the same request, made when an earlier version took it, or there was a broker."""
         given = request.idempotency
         existing = self.store.started(request.tenant, given.key) if given else None
         return existing if given and existing and existing.request_hash == given.request_hash else None
@@ -234,6 +244,15 @@ class SagaOrchestrator:
         if wait > 0:
             self.clock.sleep(wait)
         return True
+
+    def _require_broker(self, definition: SagaDefinition) -> None:
+        """A saga that speaks to nobody would wait until its time is over, and its undo would never arrive."""
+        topics = [] if self.broker else sorted(set(definition.topics().values()))
+        if topics:
+            raise BrokerMissing(
+                f"A saga of {definition.name} speaks through the topics {', '.join(topics)}, and no message broker is "
+                "configured: set BROKER_URL for the orchestrator and its workers. Nothing was stored."
+            )
 
     def _definition(self, request: StartRequest) -> SagaDefinition:
         if request.version is None:

@@ -195,6 +195,12 @@ class SagaDefinition:
         reads = (path for text in texts for part in parse(text) if isinstance(part, Expression) for path in part.reads)
         return frozenset(path[2:] for path in reads if path[:2] == ("steps", step.name))
 
+    def topics(self) -> dict[str, str]:
+        """The topics that it speaks through, each by the place that names it: `steps[1].publish.topic`."""
+        named = ("publish", "awaits", "undo_publish")
+        fields = ((f"steps[{at}].{name}", getattr(step, name)) for at, step in enumerate(self.steps) for name in named)
+        return {f"{place}.topic": each.topic for place, each in fields if each and each.topic}
+
     def longest_call(self) -> float:
         """Seconds that the most patient of its calls waits."""
         return max((request.timeout for step in self.steps for request in step.requests), default=0.0)

@@ -109,6 +109,12 @@ class LeaseLost(SagaError):
     code = "lease_lost"
 
 
+class BrokerMissing(SagaError):
+    """The workflow speaks through a message broker, and none is configured here."""
+
+    code = "broker_missing"
+
+
 class BrokerUnavailable(SagaError):
     """The message broker does not answer. What is to be sent waits in the outbox."""
 

@@ -17,6 +17,10 @@ from domain.templates import Expression, parse
 GATEWAY_READ = 10.0
 """Seconds after which the gateway gives a participant up (`read_timeout` in kong/kong.yml)."""
 _UNREAD = "is read by no step, yet an answer without it turns the saga back; leave it out unless people look at it"
+NO_BROKER = (
+    "no message broker is configured, so nobody gets or sends this message: set BROKER_URL for the orchestrator and "
+    "its workers (an awaits without a topic takes the API's signals)"
+)
 _CHANGES = frozenset({"PUT", "PATCH", "DELETE"})
 _SECRET = re.compile(r"(?i)(pass(word|phrase)?|secret|api_?key|token|credentials?|authorization)")
 _SHAPED_ELSEWHERE = frozenset({"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas"})
@@ -51,11 +55,15 @@ class Limits:
     """A workflow with a call that may take this long is never waited for."""
     gateway_read: float = GATEWAY_READ
     direct: Collection[str] = ()
+    broker: bool = True
+    """Whether messages can be sent and heard."""
 
 
 def lint(definition: SagaDefinition, limits: Limits) -> list[Finding]:
     """What may not be meant, in the order of the definition."""
     findings = [*_time_findings(definition, limits), *_input_findings(definition), *_masked_findings(definition)]
+    if not limits.broker:
+        findings += [_info(place, NO_BROKER) for place in definition.topics()]
     for index, step in enumerate(definition.steps):
         where = f"steps[{index}]"
         pivot = next((before.name for before in definition.steps[:index] if before.pivot), None)

@@ -12,6 +12,7 @@ from rest_framework import exceptions
 from application.fault_scenario import FaultInjectionOff
 from domain.definition_reader import faults_by_path
 from domain.exceptions import (
+    BrokerMissing,
     DefinitionChanged,
     DefinitionInvalid,
     DefinitionUnreadable,
@@ -45,6 +46,7 @@ _STATUS: dict[type[SagaError], int] = {
     NotAwaited: 409,
     SagaDriven: 409,
     FaultInjectionOff: 403,
+    BrokerMissing: 503,
     StoreUnavailable: 503,
     DefinitionUnreadable: 503,  # another process, of a later release, can
 }

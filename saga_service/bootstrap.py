@@ -76,6 +76,7 @@ def engine() -> SagaOrchestrator:
         saga_timeout=config["SAGA_TIMEOUT"],
         max_retries=config["MAX_RETRIES"],
         lease_seconds=lease_for(shipped_definitions()),
+        broker=bool(config["BROKER_URL"]),
     )
 
 
@@ -172,6 +173,7 @@ def publisher() -> Publisher:
         max_retries=config["MAX_RETRIES"],
         longest_wait=ANSWER_WITHIN - OVERHEAD,
         direct=frozenset(name for name, url in services.items() if not url.startswith(gateway_url)),
+        broker=bool(config["BROKER_URL"]),
     )
     return Publisher(definitions(), services, limits)
 

@@ -188,7 +188,9 @@ def api(db: None, monkeypatch: pytest.MonkeyPatch) -> Api:
         known.clear()  # an earlier test may have stored another workflow under the same version
     bootstrap.start()
     participants, clock = Scripted(), MovedClock()
-    engine = replace(bootstrap.engine(), participants=participants, clock=clock, max_retries=1, saga_timeout=10.0)
+    engine = replace(
+        bootstrap.engine(), participants=participants, clock=clock, max_retries=1, saga_timeout=10.0, broker=True
+    )
     built = replace(bootstrap.platform(), engine=engine, operations=Operations(engine))
     monkeypatch.setattr(bootstrap, "platform", lambda: built)
     return Api(participants, clock)

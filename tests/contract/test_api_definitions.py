@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 
 import api_support
 import pytest
@@ -224,6 +225,43 @@ def test_a_service_that_cannot_be_called_is_refused_with_those_that_can(api):
 
     there_is = ", ".join(sorted(bootstrap.platform().publisher.services))
     assert errors["steps[0].action.service"] == [f"no URL is configured for 'mail'; there is {there_is}"]
+
+
+SPEAKING = changed("steps", 1, "awaits", {"types": ["paid"], "topic": "payouts"})
+SPEAKING["steps"][1] |= {"publish": {"topic": "pay", "body": {}}, "undo_publish": {"topic": "pay", "body": {}}}
+for _call in ("action", "compensation"):
+    del SPEAKING["steps"][1][_call]
+
+
+def test_a_workflow_of_messages_is_refused_where_there_is_no_broker(api):
+    for query in ("", "?dry_run=true"):
+        errors = problem(api.post(DEFINITIONS + query, SPEAKING), 422, "definition_invalid")["errors"]
+        assert set(errors) == {f"steps[1].{name}.topic" for name in ("publish", "awaits", "undo_publish")}
+        assert all("set BROKER_URL" in text for texts in errors.values() for text in texts)
+    assert stored() == set()
+
+
+def test_a_workflow_that_waits_for_the_apis_signals_alone_needs_no_broker(api):
+    by_hand = changed("steps", 1, {"name": "approval", "awaits": {"types": ["approved"]}})
+
+    assert api.post(DEFINITIONS, by_hand).status_code == 201
+
+
+def test_a_workflow_of_messages_is_published_where_there_is_a_broker(api, monkeypatch):
+    platform = bootstrap.platform()
+    limits = replace(platform.publisher.limits, broker=True)
+    there = replace(platform, publisher=replace(platform.publisher, limits=limits))
+    monkeypatch.setattr(bootstrap, "platform", lambda: there)
+
+    assert api.post(DEFINITIONS, SPEAKING).status_code == 201
+
+
+def test_what_ships_and_cannot_be_started_says_so(api):
+    found = api.get(f"{DEFINITIONS}partner_creation/1/").json()["findings"]
+
+    missing = {finding["path"]: finding for finding in found if "BROKER_URL" in finding["message"]}
+    assert set(missing) == {f"steps[1].{name}.topic" for name in ("publish", "awaits", "undo_publish")}
+    assert {finding["severity"] for finding in missing.values()} == {"info"}
 
 
 def test_what_may_not_be_meant_is_shown_and_stops_nobody(api):

@@ -1,5 +1,6 @@
 """Partner creation over HTTP, as its users call it; its messages are given by hand."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import api_support
@@ -127,3 +128,18 @@ def test_the_same_key_starts_one_saga(api):
     first, second = (api.post(START, PARTNER, Idempotency_Key="one").json()["saga_id"] for _ in range(2))
     assert first == second
     problem(api.post(START, {**PARTNER, "nombre": "Other"}, Idempotency_Key="one"), 422)
+
+
+# --- without a broker -----------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_started_that_would_speak_to_nobody(api, monkeypatch):
+    platform = bootstrap.platform()
+    monkeypatch.setattr(bootstrap, "platform", lambda: replace(platform, engine=replace(platform.engine, broker=False)))
+    given = {name: value for name, value in PARTNER.items() if name != "correlation_id"}
+    refused = problem(api.post(START, PARTNER), 503, "broker_missing")
+    assert (refused["codigo"], "BROKER_URL" in refused["error"]) == ("BROKER_MISSING", True)
+    problem(api.post("/api/sagas/start/", {"workflow": "partner_creation", "input": given}), 503, "broker_missing")
+    assert stored() == {"sagas": 0, "events": 0}
+    [shown] = [one for one in api.get("/api/sagas/definitions/").json()["results"] if one["name"] == "partner_creation"]
+    assert shown["version"] == 1, "it is there, for when there is one"

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
-from test_api_definitions import LOAN, changed
+from test_api_definitions import LOAN, SPEAKING, changed
 
 from domain.workflows import shipped_definitions
 from domain.workflows.commandes import COMMANDES
@@ -232,3 +232,10 @@ def test_each_action_explains_itself(action, capsys):
         call_command("saga_definitions", action, "--help")
     assert exited.value.code == 0
     assert action in capsys.readouterr().out
+
+
+def test_a_workflow_of_messages_is_not_loaded_where_there_is_no_broker(written):
+    status, _, errors = run("load", written(SPEAKING))
+
+    assert status == 1
+    assert "error: steps[1].publish.topic: no message broker is configured" in errors

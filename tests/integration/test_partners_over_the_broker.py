@@ -47,7 +47,7 @@ def directory() -> Iterator[Path]:
 def engine(transactional_db: None) -> Iterator[object]:
     bootstrap.definitions().register()
     store = PostgresSagaStore(bootstrap.definitions(), events_topic=bootstrap.EVENTS_TOPIC)
-    yield replace(bootstrap.engine(), store=store)
+    yield replace(bootstrap.engine(), store=store, broker=True)
     connection.close()
 
 

@@ -133,6 +133,7 @@ class Bench:
             participants=HttpParticipants(urls, "a-key"),
             clock=self.clock,
             max_retries=2,
+            broker=True,
         )
         self.inbox = Inbox(self.engine, lambda *_: None)
 

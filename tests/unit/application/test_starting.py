@@ -1,16 +1,17 @@
 """Starting a saga: in the request, without waiting, once for each idempotency key."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from application.ports import IdempotentRequest, Lease
 from application.saga_orchestrator import ANSWER_WITHIN, OVERHEAD, lease_for, wait_limit
-from domain.definition import Request, SagaDefinition, Step
+from domain.definition import Await, Publish, Request, SagaDefinition, Step
 from domain.entities import Saga
 from domain.events import SagaEvent
-from domain.exceptions import IdempotencyConflict, InputInvalid, StoreUnavailable, WorkflowUnknown
+from domain.exceptions import BrokerMissing, IdempotencyConflict, InputInvalid, StoreUnavailable, WorkflowUnknown
 from domain.outcomes import Rejected, Unavailable
 from domain.workflows import shipped_definitions
 from tests.support.dialogue import START, step, workflow
@@ -43,6 +44,23 @@ def test_the_same_idempotency_key_starts_nothing_again(bench):
     first, second = bench.start(idempotency=KEY), bench.start(idempotency=KEY)
     assert first.id == second.id
     assert len(bench.services.calls) == 2
+
+
+def test_a_saga_of_messages_is_not_started_without_a_broker_and_one_that_was_is_still_found():
+    asking = step("b", publish=Publish(topic="t", body={}), action=None, compensation=None, pivot=True)
+    bench = Bench(workflow(step("a"), asking))
+    first = bench.start(idempotency=KEY)
+    bench.engine = replace(bench.engine, broker=False)
+    with pytest.raises(BrokerMissing, match=r"through the topics t, .* set BROKER_URL"):
+        bench.start()
+    assert len(bench.store.rows) == 1
+    assert bench.start(idempotency=KEY).id == first.id
+
+
+def test_a_saga_that_waits_for_the_apis_signals_needs_no_broker():
+    bench = Bench(workflow(step("a"), step("b", awaits=Await(types=("go",)), action=None, compensation=None)))
+    bench.engine = replace(bench.engine, broker=False)
+    assert bench.start().status == "WAITING"
 
 
 def test_the_same_key_for_another_request_is_refused(bench):
