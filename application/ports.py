@@ -236,6 +236,19 @@ class Clock(Protocol):
         """Wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Who stored a version of a workflow, and when; a version that came with a release has RELEASE, one stored before
+    this was kept has None.
+    """
+
+    by: str | None
+    at: datetime
+
+
+RELEASE = "release"
+
+
 class Definitions(Protocol):
     """The workflows that can run."""
 
@@ -248,11 +261,17 @@ class Definitions(Protocol):
     def all(self) -> Iterable[SagaDefinition]:
         """Every version of every workflow, by name and version."""
 
-    def add(self, definition: SagaDefinition) -> bool:
-        """Store a version; False when just this is stored already. Raises DefinitionChanged when another content is."""
+    def add(self, definition: SagaDefinition, by: str) -> bool:
+        """Store a version for this actor; False when just this is stored already.
+
+        Raises DefinitionChanged when another content is.
+        """
 
     def would_add(self, definition: SagaDefinition) -> bool:
         """What `add` would answer, or raise; nothing is stored."""
+
+    def publication(self, definition: SagaDefinition) -> Publication | None:
+        """Who stored this version, and when; None when it is not stored."""
 
     def content(self, definition: SagaDefinition) -> dict[str, Any]:
         """The definition as canonical JSON: what is equal has equal texts, and `read_definition` gives it back."""

@@ -1,30 +1,55 @@
 """Publish a workflow while the service runs: read it strictly, check what only this installation knows, store it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from application.ports import Definitions
 from domain.definition import SagaDefinition
 from domain.definition_reader import read_definition
-from domain.exceptions import DefinitionInvalid, WorkflowUnknown
+from domain.exceptions import DefinitionInvalid, WorkflowShipped, WorkflowUnknown
 from domain.lint import NO_BROKER, Finding, Limits, lint
 
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """The use case with what it depends on. `services`: those that can be called, since they have a URL."""
+    """The use case with what it depends on. `services`: those that can be called, since they have a URL. `shipped`: the
+    names of the workflows whose versions come with releases.
+    """
 
     definitions: Definitions
     services: Collection[str]
     limits: Limits
+    shipped: Collection[str] = ()
 
     def findings(self, definition: SagaDefinition) -> list[Finding]:
         """What may not be meant in it, with what this installation decides."""
         return lint(definition, self.limits)
 
     def examine(self, content: Any) -> SagaDefinition:
-        """The definition that this JSON says, if it could be published. Raises DefinitionInvalid with every fault."""
+        """The definition that this JSON says, if it could run. Raises DefinitionInvalid with every fault."""
+        return self._examined(content, self._service_faults)
+
+    def publish(
+        self, content: Any, *, by: str, dry_run: bool = False, shipped: bool = False
+    ) -> tuple[SagaDefinition, bool]:
+        """Store it for this actor; with whether it is new.
+
+        Raises DefinitionInvalid, DefinitionChanged for a version that is taken, and WorkflowShipped for a new version
+        under a name that ships, unless just that is meant (`shipped`). New sagas start under it at once where it was
+        stored, within a second in every other process.
+        """
+        definition = self._examined(content, lambda d: [*self._service_faults(d), *self._topic_faults(d)])
+        is_new = self.definitions.would_add(definition)
+        if is_new and definition.name in self.shipped and not shipped:
+            raise WorkflowShipped(
+                f"{definition.name} ships with the product, and the next release may bring this version: its processes "
+                "refuse to start when they find another content under it. Publish yours under a name of its own; where "
+                "this name is meant, say so (the API with ?shipped=true, saga_definitions load with --shipped)"
+            )
+        return definition, is_new if dry_run else self.definitions.add(definition, by)
+
+    def _examined(self, content: Any, check: Callable[[SagaDefinition], Iterable[str]]) -> SagaDefinition:
         faults = []
         schema = content.get("input_schema") if isinstance(content, dict) else None
         if isinstance(schema, dict):
@@ -33,19 +58,10 @@ class Publisher:
             definition = read_definition(content)
         except DefinitionInvalid as error:
             raise DefinitionInvalid(error.name, [*error.faults, *faults]) from None
-        faults += self._service_faults(definition)
-        faults += self._topic_faults(definition)
+        faults += check(definition)
         if faults:
             raise DefinitionInvalid(definition.name, faults)
         return definition
-
-    def publish(self, content: Any, *, dry_run: bool = False) -> tuple[SagaDefinition, bool]:
-        """Store it; with whether it is new. Raises DefinitionInvalid, or DefinitionChanged for a version that is taken.
-
-        New sagas start under it at once where it was stored, within a second in every other process.
-        """
-        definition = self.examine(content)
-        return definition, self.definitions.would_add(definition) if dry_run else self.definitions.add(definition)
 
     def _service_faults(self, definition: SagaDefinition) -> Iterator[str]:
         for index, step in enumerate(definition.steps):

@@ -33,6 +33,12 @@ class DefinitionChanged(SagaError):
     code = "definition_changed"
 
 
+class WorkflowShipped(SagaError):
+    """A workflow of this name ships with the product, and the releases publish its versions."""
+
+    code = "workflow_shipped"
+
+
 class DefinitionUnreadable(SagaError):
     """This release cannot read a stored definition; the release that stored it can."""
 

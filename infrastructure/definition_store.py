@@ -14,6 +14,7 @@ import jsonschema_rs
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import Max
 
+from application.ports import RELEASE, Publication
 from domain.definition import SagaDefinition
 from domain.exceptions import DefinitionChanged, DefinitionUnreadable, InputInvalid, WorkflowUnknown
 from infrastructure.definition_codec import fingerprint, from_json, states_json, to_json
@@ -51,14 +52,15 @@ class DefinitionStore:
                 )
         self._newest.clear()
 
-    def add(self, definition: SagaDefinition) -> bool:
-        """Store a version; False when just this is stored already. Raises DefinitionChanged when another content is.
+    def add(self, definition: SagaDefinition, by: str) -> bool:
+        """Store a version for this actor; False when just this is stored already.
 
-        This process starts new sagas under it at once, the others within a second (`FRESH`).
+        Raises DefinitionChanged when another content is. This process starts new sagas under it at once, the others
+        within a second (`FRESH`).
         """
         try:
             with transaction.atomic():
-                _row(definition).save(force_insert=True)
+                _row(definition, by).save(force_insert=True)
         except IntegrityError:
             return self.would_add(definition)
         finally:
@@ -75,6 +77,12 @@ class DefinitionStore:
                 "never changes; publish this one under the next number"
             )
         return stored is None
+
+    def publication(self, definition: SagaDefinition) -> Publication | None:
+        """Who stored this version, and when; None when it is not stored."""
+        rows = DefinitionRow.objects.filter(name=definition.name, version=definition.version)
+        found = rows.values_list("published_by", "created_at").first()
+        return Publication(*found) if found else None
 
     def content(self, definition: SagaDefinition) -> dict[str, Any]:
         """The definition as canonical JSON: what is equal has equal texts."""
@@ -183,16 +191,17 @@ _META = jsonschema_rs.Draft202012Validator(
 
 def _insert(definition: SagaDefinition) -> None:
     """Two processes may start at once: the second finds the row, and compares at its next start."""
-    DefinitionRow.objects.bulk_create([_row(definition)], ignore_conflicts=True)
+    DefinitionRow.objects.bulk_create([_row(definition, RELEASE)], ignore_conflicts=True)
 
 
-def _row(definition: SagaDefinition) -> DefinitionRow:
+def _row(definition: SagaDefinition, by: str) -> DefinitionRow:
     return DefinitionRow(
         name=definition.name,
         version=definition.version,
         content=to_json(definition),
         content_hash=fingerprint(definition),
         states=states_json(definition),
+        published_by=by,
     )
 
 

@@ -135,6 +135,7 @@ class DefinitionRow(models.Model):
     states = models.JSONField()
     """Which states can stand beside which status; a trigger on `sagas` refuses every other pair."""
     created_at = models.DateTimeField(auto_now_add=True)
+    published_by = models.TextField(null=True)  # noqa: DJ001 - null is "not kept": stored before it was
 
     class Meta:
         db_table = "saga_definitions"

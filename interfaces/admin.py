@@ -112,7 +112,9 @@ class SagaSite(AdminSite):
             found = engine().definitions.version(name, version)
         except WorkflowUnknown as error:
             raise Http404(str(error)) from None
-        content = _pretty(definition_json(found, platform().publisher.findings(found)))
+        publisher = platform().publisher
+        stored = publisher.definitions.publication(found)
+        content = _pretty(definition_json(found, publisher.findings(found), stored))
         more = {"definition": found, "content": content, "title": f"{name} v{version}"}
         return self._page(request, "definition", more)
 

@@ -269,7 +269,17 @@ FINDING = _object(
 )
 DEFINITION: Schema = {
     "type": "object",
-    "required": ["name", "version", "steps", "input_schema", "states", "transitions", "findings"],
+    "required": [
+        "name",
+        "version",
+        "steps",
+        "input_schema",
+        "states",
+        "transitions",
+        "findings",
+        "published_by",
+        "published_at",
+    ],
     "properties": {
         "name": TEXT,
         "version": COUNT,
@@ -278,6 +288,8 @@ DEFINITION: Schema = {
         "states": ANY_OBJECT,
         "transitions": _list(_list(TEXT)),
         "findings": {**_list(FINDING), "description": "What may not be meant in it"},
+        "published_by": {**_or_null(TEXT), "description": "`release`: it came with one; null: not stored, or not kept"},
+        "published_at": _or_null(TIME),
     },
 }
 _STATES = ("initial_state", "completed_state", "compensating_state", "compensated_state", "failed_state")

@@ -38,12 +38,12 @@ class DefinitionListView(APIView):
     @docs.definition_publish
     def post(self, request: Request) -> Response:
         """Publish a workflow, or a new version of one."""
-        dry_run = _only_dry_run(request.query_params)
+        options = _options(request.query_params)
         if type(request.data) is not dict:
             raise ValidationError({"body": ["must be an object: the definition"]})
-        definition, is_new = platform().publisher.publish(request.data, dry_run=dry_run)
+        definition, is_new = platform().publisher.publish(request.data, by=request.user.name, **options)
         place = f"/api/sagas/definitions/{definition.name}/{definition.version}/"
-        if is_new and not dry_run:
+        if is_new and not options["dry_run"]:
             more = {"workflow": definition.name, "version": definition.version, "actor": request.user.name}
             logger.info("definition stored", extra=more)
             return Response(_shown(definition), status=201, headers={"Location": place})
@@ -101,15 +101,19 @@ class DiagramView(APIView):
 
 
 def _shown(definition: SagaDefinition) -> dict[str, Any]:
-    return definition_json(definition, platform().publisher.findings(definition))
+    publisher = platform().publisher
+    return definition_json(definition, publisher.findings(definition), publisher.definitions.publication(definition))
 
 
-def _only_dry_run(parameters: Any) -> bool:
-    """`?dry_run=true`. Raises ValidationError for anything else: what was meant to be tried must not be stored."""
-    faults = {name: ["is not a parameter; there is dry_run"] for name in parameters if name != "dry_run"}
-    text = parameters.get("dry_run", "false").lower()
-    if text not in {"true", "false", "1", "0"}:
-        faults["dry_run"] = ["must be true or false"]
+def _options(parameters: Any) -> dict[str, bool]:
+    """`?dry_run=true`, `?shipped=true`; anything else raises ValidationError: what was to be tried is not stored."""
+    known = {"dry_run": False, "shipped": False}
+    faults = {name: [f"is not a parameter; there is {', '.join(known)}"] for name in parameters if name not in known}
+    for name in known:
+        text = parameters.get(name, "false").lower()
+        if text not in {"true", "false", "1", "0"}:
+            faults[name] = ["must be true or false"]
+        known[name] = text in {"true", "1"}
     if faults:
         raise ValidationError(faults)
-    return text in {"true", "1"}
+    return known

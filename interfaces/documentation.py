@@ -198,11 +198,17 @@ definition_publish = _route(
         200: ("Just this is stored already, or it was only tried", contracts.DEFINITION),
         201: ("Stored; new sagas start under it within a second", contracts.DEFINITION),
         400: _problem("The body is not a JSON object, or a parameter is wrong"),
-        409: _problem("The version is stored with another content, and a stored version never changes"),
+        409: _problem(
+            "The version is stored with another content, and a stored version never changes; or a workflow of this "
+            "name ships with the product, and `shipped` does not say that it is meant"
+        ),
         422: _problem("It cannot be run safely; `errors` names every fault by its path"),
     },
     body=contracts.DEFINITION_BODY,
-    parameters=[_query("dry_run", "`true`: only check it, store nothing", openapi.TYPE_BOOLEAN)],
+    parameters=[
+        _query("dry_run", "`true`: only check it, store nothing", openapi.TYPE_BOOLEAN),
+        _query("shipped", "`true`: a new version of a workflow that ships is meant", openapi.TYPE_BOOLEAN),
+    ],
 )
 
 

@@ -25,6 +25,7 @@ from domain.exceptions import (
     SagaError,
     SagaNotFound,
     StoreUnavailable,
+    WorkflowShipped,
     WorkflowUnknown,
 )
 from interfaces.wire import JSONRenderer
@@ -41,6 +42,7 @@ _STATUS: dict[type[SagaError], int] = {
     IdempotencyConflict: 422,
     DefinitionInvalid: 422,
     DefinitionChanged: 409,
+    WorkflowShipped: 409,
     LeaseLost: 409,
     NotAllowed: 409,
     NotAwaited: 409,

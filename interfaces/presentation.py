@@ -7,7 +7,7 @@ from typing import Any
 
 from application.explanation import explain
 from application.operations import Preview
-from application.ports import Seen
+from application.ports import Publication, Seen
 from domain.calls import Task
 from domain.definition import Publish, Request, SagaDefinition, Step
 from domain.entities import Saga
@@ -92,12 +92,18 @@ def event_json(event: SagaEvent) -> dict[str, Any]:
     return {name: getattr(event, name) for name in SagaEvent.__slots__}
 
 
-def definition_json(definition: SagaDefinition, findings: Iterable[Finding]) -> dict[str, Any]:
-    """A definition with its states and transitions, which follow from it, and what may not be meant in it."""
+def definition_json(
+    definition: SagaDefinition, findings: Iterable[Finding], publication: Publication | None
+) -> dict[str, Any]:
+    """A definition with its states and transitions, which follow from it, what may not be meant in it, and who stored
+    it.
+    """
     states = {status.value: sorted(words) for status, words in definition.states_by_status().items()}
     return {
         **asdict(definition),
         "states": states,
         "transitions": sorted(definition.transitions()),
         "findings": [asdict(finding) for finding in findings],
+        "published_by": publication.by if publication else None,
+        "published_at": publication.at if publication else None,
     }

@@ -175,7 +175,7 @@ def publisher() -> Publisher:
         direct=frozenset(name for name, url in services.items() if not url.startswith(gateway_url)),
         broker=bool(config["BROKER_URL"]),
     )
-    return Publisher(definitions(), services, limits)
+    return Publisher(definitions(), services, limits, frozenset(each.name for each in shipped_definitions()))
 
 
 def new_id() -> UUID:

@@ -3,6 +3,7 @@
 import json
 from copy import deepcopy
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import api_support
 import pytest
@@ -131,9 +132,9 @@ def test_of_two_who_store_a_version_at_once_one_does_and_the_other_is_told_what_
     processes = [DefinitionStore([]) for _ in range(3)]
     loan, other = (read_definition(content) for content in (LOAN, changed("title", "Another loan")))
 
-    assert [process.add(loan) for process in processes] == [True, False, False]
+    assert [process.add(loan, "anna") for process in processes] == [True, False, False]
     with pytest.raises(DefinitionChanged):
-        processes[0].add(other)
+        processes[0].add(other, "anna")
 
 
 def test_a_dry_run_says_the_same_and_stores_nothing(api):
@@ -350,9 +351,46 @@ def test_the_database_refuses_states_that_the_published_definition_does_not_have
         cursor.execute("UPDATE sagas SET state = 'SAGA_TERMINEE' WHERE id = %s", [saga["id"]])
 
 
-def test_a_new_version_of_a_shipped_workflow_is_what_new_orders_run_under(api):
-    content = {**json.loads(json.dumps(to_json(COMMANDES))), "version": COMMANDES.version + 1}
-    assert api.post(DEFINITIONS, content).status_code == 201
+# --- whose a workflow is, and who published it -----------------------------------------------------------------------
+
+NEXT = {**json.loads(json.dumps(to_json(COMMANDES))), "version": COMMANDES.version + 1}
+
+
+@pytest.mark.parametrize("query", ["", "?dry_run=true", "?shipped=false"])
+def test_a_new_version_of_a_shipped_workflow_is_refused_unless_it_is_meant(api, query):
+    refused = problem(api.post(DEFINITIONS + query, NEXT), 409, "workflow_shipped")
+    assert "?shipped=true" in refused["detail"]
+    assert stored() == set()
+    assert api.post(f"{DEFINITIONS}?dry_run=true&shipped=true", NEXT).status_code == 200
+    assert stored() == set()
+
+
+def test_what_a_release_has_stored_is_still_no_news(api):
+    assert api.post(DEFINITIONS, json.loads(json.dumps(to_json(COMMANDES)))).status_code == 200
+
+
+def test_a_new_version_of_a_shipped_workflow_that_is_meant_is_what_new_orders_run_under(api):
+    assert api.post(f"{DEFINITIONS}?shipped=true", NEXT).status_code == 201
 
     started = api.post(START, {"workflow": "commandes", "input": ORDER}).json()
     assert (started["version"], started["status"]) == (COMMANDES.version + 1, "COMPLETED")
+
+
+def test_meaning_it_does_not_replace_a_version(api):
+    content = {**NEXT, "version": COMMANDES.version, "title": "Mine"}
+
+    problem(api.post(f"{DEFINITIONS}?shipped=true", content), 409, "definition_changed")
+
+
+def test_who_published_a_version_and_when_is_kept(api):
+    tried = shaped(api.post(f"{DEFINITIONS}?dry_run=true", LOAN), contracts.DEFINITION)
+    assert (tried["published_by"], tried["published_at"]) == (None, None)
+    began = datetime.now(UTC)
+
+    published = shaped(api.post(DEFINITIONS, LOAN), contracts.DEFINITION, 201)
+
+    assert published["published_by"] == "development"
+    assert began <= datetime.fromisoformat(published["published_at"]) <= datetime.now(UTC)
+    again = api.post(DEFINITIONS, LOAN).json()
+    assert again["published_at"] == published["published_at"]
+    assert api.get(f"{DEFINITIONS}commandes/{COMMANDES.version}/").json()["published_by"] == "release"

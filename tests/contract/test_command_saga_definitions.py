@@ -239,3 +239,23 @@ def test_a_workflow_of_messages_is_not_loaded_where_there_is_no_broker(written):
 
     assert status == 1
     assert "error: steps[1].publish.topic: no message broker is configured" in errors
+
+
+def test_who_loaded_a_version_is_kept_and_a_shipped_name_must_be_meant(written):
+    mine = written({**json.loads(run("export", "commandes")[1]), "version": COMMANDES.version + 1})
+
+    status, _, errors = run("load", mine)
+    assert (status, "--shipped" in errors) == (1, True)
+    assert run("load", "--shipped", "--actor", "anna", mine)[0] == 0
+
+    definitions = bootstrap.definitions()
+    assert definitions.publication(definitions.newest("commandes")).by == "anna"
+
+
+def test_files_are_examined_without_a_database(written, monkeypatch):
+    def away(*_):
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr("django.db.models.query.QuerySet._fetch_all", away)
+    for content in (LOAN, SPEAKING):
+        assert run("lint", written(content))[0] == 0

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 
 from domain.definition import SagaDefinition
 from domain.events import FINISHED, Action, EventType, SagaStatus
@@ -164,6 +164,51 @@ def test_history_can_only_grow():
 def test_a_stored_definition_cannot_be_changed():
     with pytest.raises(IntegrityError, match="never changed"):
         run("UPDATE saga_definitions SET content = '{}'")
+
+
+def test_nor_can_who_published_it():
+    with pytest.raises(IntegrityError, match="never changed"):
+        run("UPDATE saga_definitions SET published_by = 'nobody'")
+
+
+@pytest.mark.parametrize("row", [RUNNING, COMPLETED, UNDONE, STUCK], ids=lambda row: row["status"])
+def test_a_definition_stays_as_long_as_there_is_a_saga_of_it(row):
+    saga_id = insert("sagas", row)
+    with pytest.raises(IntegrityError, match=f"commandes version {COMMANDES.version}, and need it"):
+        run("DELETE FROM saga_definitions")
+    if row is COMPLETED:
+        run("DELETE FROM sagas WHERE id = %s", saga_id)
+        run("DELETE FROM saga_definitions")
+        assert run("SELECT FROM saga_definitions") == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_definition_is_not_deleted_past_a_saga_that_is_just_being_stored():
+    other = connection.copy()
+    with transaction.atomic():
+        insert("sagas", RUNNING)
+        with other.cursor() as cursor, pytest.raises(OperationalError, match="lock timeout"):
+            cursor.execute("SET lock_timeout = '50ms'; DELETE FROM saga_definitions")
+    with other.cursor() as cursor, pytest.raises(IntegrityError, match="need it"):
+        cursor.execute("DELETE FROM saga_definitions")
+    other.close()
+
+
+def test_a_version_that_no_saga_has_may_go_while_others_stay():
+    DefinitionStore([loan("requested")]).register()
+    insert("sagas", RUNNING)
+    run("DELETE FROM saga_definitions WHERE name = 'loan'")
+    assert run("SELECT name FROM saga_definitions") == [("commandes",)]
+
+
+def test_looking_for_sagas_of_a_definition_reads_no_more_than_an_index():
+    many_finished(5000)
+    finished = "SELECT FROM sagas WHERE workflow = 'loan' AND version = 1 AND finished_at IS NOT NULL LIMIT 1"
+    live = "SELECT FROM sagas WHERE workflow = 'loan' AND version = 1 AND finished_at IS NULL LIMIT 1"
+    for statement, index in ((finished, "saga_finished"), (live, "saga_live")):
+        plan = explain(statement)
+        assert index in plan
+        assert "Seq Scan" not in plan
 
 
 def test_a_changed_definition_under_an_old_version_is_refused_at_the_start():

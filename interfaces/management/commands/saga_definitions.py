@@ -1,6 +1,7 @@
 """Workflows as files: load them, write them, compare them, and say what is wrong with them."""
 
 import difflib
+import getpass
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ class Command(BaseCommand):
         load = _action(actions, "load", "store definitions; all of them, or, when one is refused, none")
         load.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a JSON file, or a directory of them")
         load.add_argument("--dry-run", action="store_true", help="only say what would happen")
+        load.add_argument("--shipped", action="store_true", help="new versions of workflows that ship are meant")
+        load.add_argument("--actor", default=getpass.getuser(), help="who; kept too (default: you, %(default)s)")
         export = _action(actions, "export", "write a definition as canonical JSON, which loads back identically")
         export.add_argument("which", nargs="*", metavar="WHICH", help=f"{_WHICH} (default: every stored version)")
         export.add_argument("--directory", type=Path, metavar="DIR", help="into files NAME.VERSION.json here")
@@ -61,15 +64,14 @@ class Command(BaseCommand):
             getattr(self, f"_{given.what}")(given)
 
     def _load(self, given: Namespace) -> None:
-        publisher, contents = platform().publisher, [(file, _read(file)) for file in _files(given.files)]
-        tried = [
-            self._tells_faults(file, partial(publisher.publish, content, dry_run=True)) for file, content in contents
-        ]
+        contents = [(file, _read(file)) for file in _files(given.files)]
+        publish = partial(platform().publisher.publish, by=given.actor, shipped=given.shipped)
+        tried = [self._tells_faults(file, partial(publish, content, dry_run=True)) for file, content in contents]
         refused = tried.count(None) + self._twice([outcome[0] for outcome in tried if outcome])
         if refused:
             raise CommandError(f"{refused} of {len(contents)} refused; nothing was stored", returncode=DIFFERENT)
         for file, content in contents:
-            definition, is_new = publisher.publish(content, dry_run=given.dry_run)
+            definition, is_new = publish(content, dry_run=given.dry_run)
             done = "unchanged" if not is_new else "would be stored" if given.dry_run else "stored"
             self.stdout.write(f"{file}: {definition.name} version {definition.version} {done}")
 
