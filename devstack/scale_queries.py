@@ -92,7 +92,7 @@ def queries() -> dict[str, Callable[[], Any]]:
         **_of_retention(),
         **{f"list {name}": _listing(chosen) for name, chosen in _filters(middle, started).items()},
         **_of_events(middle["id"]),
-        "count for the metrics": _live_by_state,
+        "numbers of a scrape": _scrape,
         "statistics": PostgresSagaQueries().counts,
     }
 
@@ -170,10 +170,10 @@ def _of_events(saga_id: UUID) -> dict[str, Callable[[], Any]]:
     }
 
 
-def _live_by_state() -> None:
-    from infrastructure.metrics import LiveSagas  # noqa: PLC0415 - it counts for this process from its import on
+def _scrape() -> None:
+    from infrastructure.database_numbers import numbers  # noqa: PLC0415 - metrics count from their import on
 
-    list(LiveSagas().collect())
+    numbers(datetime.now(UTC))
 
 
 def _saga_at(part: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 `apply` is the only code that changes a saga, so one that is read back from its history is the one that wrote it.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -146,6 +147,10 @@ class Progress:
     def debts(self) -> list[str]:
         """What is to be undone before the saga could end undone, in that order: `step` or `step[item]`."""
         return [work.place for work in self._all_work_reversed() if work.owes_undo]
+
+    def debts_by_service(self) -> dict[str, int]:
+        """How many undos are owed at each service; at a topic, where a message undoes."""
+        return Counter(work.service(Action.UNDO) for work in self._all_work_reversed() if work.owes_undo)
 
     def apply(self, event: SagaEvent) -> None:
         """Take one event in. Events come in the order of `seq`, without a gap."""

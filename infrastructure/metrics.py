@@ -1,15 +1,13 @@
 """The published metrics, counted from what was stored. Labels are bounded: never an id.
 
-Under several gunicorn processes the counters are shared through PROMETHEUS_MULTIPROC_DIR; the live sagas are
-counted in the database at scrape time, so that they survive crashes.
+Under several gunicorn processes the counters are shared through PROMETHEUS_MULTIPROC_DIR; what must survive crashes is
+asked of the database at scrape time (database_numbers.py). docs/monitoring.md lists all of them.
 """
 
-import logging
 import os
-from collections.abc import Iterator, Sequence
-from functools import cache
+import time
+from collections.abc import Sequence
 
-from django.db import Error, connection
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -18,16 +16,16 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
     multiprocess,
+    start_http_server,
 )
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import REGISTRY, Collector
+from prometheus_client.registry import REGISTRY
 
 from domain.entities import Saga
 from domain.events import FINISHED, Action, EventType, SagaEvent
 from domain.outcomes import CallFacts, Outcome
-from domain.workflows import shipped_definitions
+from infrastructure.database_numbers import InDatabase, Reader
+from infrastructure.process_numbers import GarbageWatch, Processes
 
-logger = logging.getLogger("saga")
 disable_created_metrics()  # `..._created` beside every sample would double their number
 
 SAGAS = Counter("saga", "Sagas started", ["workflow"])
@@ -48,6 +46,19 @@ CALL_DURATION = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 
+REQUESTS = Counter("saga_http_requests", "Requests that were answered", ["route", "methode", "statut"])
+REQUEST_DURATION = Histogram(
+    "saga_http_duree_seconds",
+    "Duration of a request",
+    ["route", "methode"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+CHECKPOINT_DURATION = Histogram(
+    "saga_database_checkpoint_seconds",
+    "Duration of the statement that stores a checkpoint, by whether it waits for the disk",
+    ["sync"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5),
+)
 MESSAGES = Counter("saga_messages", "Messages that came, by what became of them", ["topic", "resultat"])
 BREAKERS = Gauge(
     "saga_participant_open",
@@ -55,6 +66,10 @@ BREAKERS = Gauge(
     ["service"],
     multiprocess_mode="livemax",
 )
+
+
+counting = True
+"""Whether anything is counted; SAGA_METRICS=False turns it off, which shows what it costs."""
 
 
 def observe_message(topic: str, result: str) -> None:
@@ -69,6 +84,8 @@ def observe_breaker(service: str, is_open: bool) -> None:  # noqa: FBT001 - the 
 
 def observe_events(saga: Saga, events: Sequence[SagaEvent]) -> None:
     """Count events that are now stored."""
+    if not counting:
+        return
     workflow = saga.definition.name
     for event in events:
         step = event.step or ""
@@ -88,45 +105,42 @@ def observe_events(saga: Saga, events: Sequence[SagaEvent]) -> None:
 
 def observe_call(facts: CallFacts, outcome: Outcome) -> None:
     """Count one call: by its HTTP status, or by what its absence was taken for."""
+    if not counting:
+        return
     CALLS.labels(facts.service, facts.method, str(facts.status or outcome.kind)).inc()
     CALL_DURATION.labels(facts.service, facts.method).observe(facts.duration)
 
 
-class LiveSagas(Collector):
-    """`saga_actives_current{workflow,etat}`, from the database."""
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """One sample for each state that a saga of a shipped workflow can be live in, and for each that one is in."""
-        family = GaugeMetricFamily("saga_actives_current", "Live sagas", labels=["workflow", "etat"])
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT workflow, state, count(*) FROM sagas WHERE finished_at IS NULL GROUP BY 1, 2")
-                counts = {(workflow, state): count for workflow, state, count in cursor.fetchall()}
-            for labels, count in {**dict.fromkeys(_live_states(), 0), **counts}.items():
-                family.add_metric(labels, count)
-        except Error as error:
-            # The other metrics are wanted most of all now; the missing samples say the rest.
-            logger.warning("live sagas cannot be counted", extra={"reason": str(error).strip()})
-        yield family
+def observe_checkpoint(sync: str, seconds: float) -> None:
+    """A checkpoint was stored; `sync` is on or off."""
+    if counting:
+        CHECKPOINT_DURATION.labels(sync).observe(seconds)
 
 
-@cache
-def _live_states() -> list[tuple[str, str]]:
-    """So that a state that nobody is in is a 0, not a gap."""
-    return sorted(
-        {
-            (definition.name, state)
-            for definition in shipped_definitions()
-            for state in definition.live_states() | {definition.compensating_state}
-        }
-    )
+def observe_request(route: str, method: str, status: int, seconds: float) -> None:
+    """A request was answered."""
+    if counting:
+        REQUESTS.labels(route, method, str(status)).inc()
+        REQUEST_DURATION.labels(route, method).observe(seconds)
+        _garbage.look(time.monotonic())
 
 
-def exposition() -> bytes:
+def exposition(version: str) -> bytes:
     """All metrics of all processes of this service, in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(LiveSagas())
+    registry.register(Processes(version))
+    registry.register(InDatabase(_reader.read))
+    _garbage.look(time.monotonic())
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         multiprocess.MultiProcessCollector(registry)
         return generate_latest(registry)
     return generate_latest(REGISTRY) + generate_latest(registry)
+
+
+def serve(version: str, host: str, port: int) -> None:
+    """Tell the metrics of this one process on a port of its own; what the database knows, the service tells."""
+    REGISTRY.register(Processes(version))
+    start_http_server(port, addr=host)
+
+
+_reader, _garbage = Reader(), GarbageWatch()

@@ -46,6 +46,8 @@ class SagaRow(models.Model):
     state = models.TextField()
     data = models.JSONField()
     error = models.JSONField(null=True)
+    debts = models.JSONField(null=True)
+    """How many undos a parked saga owes at each service; null while it is not parked."""
     seq = models.IntegerField()
     lease_token = models.UUIDField(null=True)
     lease_owner = models.TextField(null=True)  # noqa: DJ001 - null is "nobody yet"

@@ -26,6 +26,7 @@ from domain.entities import Saga
 from domain.events import Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import LeaseLost, SagaError, SagaNotFound, StoreUnavailable
 from domain.progress import Origin
+from infrastructure.metrics import observe_checkpoint
 
 logger = logging.getLogger("saga")
 
@@ -128,7 +129,10 @@ class PostgresSagaStore:
             "expected_seq": events[0].seq - 1,
         }
         statement = "checkpoint" if parameters["messages"] is None else "checkpoint_whole"
-        if not self._run(statement, parameters)[0][0] and not self._run("landed", parameters):
+        began = time.perf_counter()
+        stored = self._run(statement, parameters)[0][0]
+        observe_checkpoint(parameters["sync"], time.perf_counter() - began)
+        if not stored and not self._run("landed", parameters):
             raise LeaseLost(f"another driver owns saga {saga.id} now")
 
     def extend(self, saga: Saga, lease: Lease) -> None:
@@ -259,6 +263,7 @@ def _checkpoint_values(saga: Saga, events: Sequence[SagaEvent], events_topic: st
         "status": saga.status.value,
         "state": saga.state,
         "error": _json(saga.failure) if saga.failure else None,
+        "debts": _json(saga.debts_by_service()) if saga.status is SagaStatus.STUCK else None,
         "seq": saga.seq,
         "at": events[-1].at,
         "finished_at": saga.finished_at,

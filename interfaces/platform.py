@@ -49,6 +49,8 @@ class Platform:
     """Each part that must work for the service to be ready, by name."""
     exposition: Callable[[], bytes]
     """All metrics in Prometheus' text format."""
+    serve_metrics: Callable[[str, int], None]
+    """Tells this process's metrics at a host and port of their own."""
     onlooker: Callable[[], Subscriber | None]
     """Sees messages from now on, and takes them from nobody; None without a broker."""
 

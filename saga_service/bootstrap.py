@@ -150,7 +150,8 @@ def platform() -> Platform:
             "gateway": partial(health.gateway, gateway_url),
             "worker": lambda: health.worker(datetime.now(UTC)),
         },
-        exposition=metrics.exposition,
+        exposition=partial(metrics.exposition, settings.SAGA_VERSION),
+        serve_metrics=partial(metrics.serve, settings.SAGA_VERSION),
         onlooker=onlooker,
     )
 
@@ -188,6 +189,7 @@ def start() -> SagaOrchestrator:
 
     Raises DefinitionChanged when a stored version differs, and OperationalError when the database stays away.
     """
+    metrics.counting = settings.SAGA_ORCHESTRATOR_CONFIG["METRICS"]
     end = time.monotonic() + PATIENCE
     while True:
         try:

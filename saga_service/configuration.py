@@ -91,6 +91,8 @@ class Configuration:
     """Where the booking's log files are written; None writes none."""
     fault_injection: bool
     """Whether sagas may be told to fail on purpose."""
+    metrics: bool
+    """Whether requests, sagas, steps and calls are counted."""
     database: Mapping[str, object] | None = field(repr=False)
     """Django's settings of the database; None means the embedded PostgreSQL."""
 
@@ -122,6 +124,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         log_level=_level(environment, faults),
         log_directory=_directory(environment, "SAGA_LOG_DIRECTORY", faults),
         fault_injection=_flag(environment, "SAGA_FAULT_INJECTION", faults),
+        metrics=_flag({"SAGA_METRICS": "True", **environment}, "SAGA_METRICS", faults),
         database=_database(environment, faults),
     )
     if not debug and not configuration.allowed_hosts:

@@ -7,6 +7,7 @@ from typing import Any
 
 from prometheus_client import multiprocess
 
+from infrastructure.process_numbers import MASTER
 from saga_service import configuration
 
 try:
@@ -38,6 +39,7 @@ logconfig_dict: dict[str, Any] = {
 
 def on_starting(server: Any) -> None:  # noqa: ARG001 - gunicorn's hook
     """Empty the metrics of an earlier life: their processes are gone and their ids are used again."""
+    os.environ[MASTER] = str(os.getpid())
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if directory:
         Path(directory).mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from infrastructure import booking_log
-from saga_service import configuration
+from saga_service import __version__, configuration
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 CONFIGURATION = configuration.read()
@@ -31,9 +31,11 @@ SAGA_ORCHESTRATOR_CONFIG = {
     "API_KEYS": CONFIGURATION.api_keys,
     "FAULT_INJECTION": CONFIGURATION.fault_injection,
     "BOOKING_LOG": CONFIGURATION.log_directory is not None,
+    "METRICS": CONFIGURATION.metrics,
     "DEBUG": CONFIGURATION.debug,  # nobody has to say who they are, and the example secrets are accepted
 }
 
+SAGA_VERSION = __version__
 SAGA_PLATFORM = "saga_service.bootstrap.platform"
 
 INSTALLED_APPS = [
@@ -46,6 +48,7 @@ INSTALLED_APPS = [
     "interfaces.apps.InterfacesConfig",
 ]
 MIDDLEWARE = [
+    "infrastructure.request_metrics.RequestMetrics",
     "interfaces.correlation.CorrelationMiddleware",
     "interfaces.hosts.HostMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

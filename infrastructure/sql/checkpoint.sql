@@ -5,7 +5,7 @@ WITH durability AS MATERIALIZED (
     SELECT set_config('synchronous_commit', %(sync)s::text, true)
 ), saga AS (
     UPDATE sagas SET
-        status = %(status)s, state = %(state)s, error = %(error)s, seq = %(seq)s,
+        status = %(status)s, state = %(state)s, error = %(error)s, debts = %(debts)s, seq = %(seq)s,
         lease_expires_at = %(lease_expires_at)s, wake_at = %(wake_at)s,
         updated_at = %(at)s, finished_at = %(finished_at)s
     FROM durability

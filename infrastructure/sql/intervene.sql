@@ -2,7 +2,7 @@
 -- The WHERE is the fence: a driver that took the saga meanwhile, or another person who was faster, leaves it as it is.
 WITH saga AS (
     UPDATE sagas SET
-        status = %(status)s, state = %(state)s, error = %(error)s, seq = %(seq)s,
+        status = %(status)s, state = %(state)s, error = %(error)s, debts = %(debts)s, seq = %(seq)s,
         lease_token = NULL, lease_owner = NULL, lease_expires_at = NULL, wake_at = %(wake_at)s,
         updated_at = %(at)s, finished_at = %(finished_at)s
     WHERE id = %(id)s AND seq = %(expected_seq)s AND (lease_expires_at IS NULL OR lease_expires_at <= %(now)s)

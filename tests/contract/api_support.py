@@ -21,6 +21,8 @@ from django.urls import Resolver404, resolve
 from application.operations import Operations
 from domain.calls import Task
 from domain.outcomes import CallFacts, Outcome, Reply, Succeeded
+from infrastructure import metrics
+from infrastructure.database_numbers import numbers
 from infrastructure.models import SagaEventRow, SagaRow
 from interfaces import contracts
 from saga_service import bootstrap
@@ -193,4 +195,6 @@ def api(db: None, monkeypatch: pytest.MonkeyPatch) -> Api:
     )
     built = replace(bootstrap.platform(), engine=engine, operations=Operations(engine))
     monkeypatch.setattr(bootstrap, "platform", lambda: built)
+    # The test's data is in this thread's transaction.
+    monkeypatch.setattr(metrics._reader, "read", lambda: numbers(datetime.now(UTC)))
     return Api(participants, clock)

@@ -1,8 +1,11 @@
 """The published metrics: their names and labels exactly, and what they count."""
 
 import os
+import re
 import subprocess
 import sys
+import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import api_support
@@ -13,21 +16,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from domain.outcomes import Rejected, Unavailable, Unknown
 from domain.workflows.commandes import EtatSaga
-from infrastructure import metrics
+from infrastructure import database_numbers, metrics
+from infrastructure.models import OutboxRow, SagaRow
+from saga_service import bootstrap
 
 api = api_support.api
 
 ROOT = Path(__file__).parents[2]
-PUBLISHED = {
-    "saga_total": {"workflow"},
-    "saga_duree_seconds": {"workflow", "status"},
-    "saga_echecs_total": {"workflow", "type", "etape"},
-    "saga_etapes_total": {"workflow", "etape", "statut"},
-    "saga_compensations_total": {"workflow", "etape", "statut"},
-    "saga_actives_current": {"workflow", "etat"},
-    "services_externes_calls_total": {"service", "methode", "statut"},
-    "services_externes_duree_seconds": {"service", "methode"},
-}
+PAGE = ROOT / "docs" / "monitoring.md"
+ROW = re.compile(r"^\| `(?P<name>\w+)(?:\{(?P<labels>[\w,]+)\})?` \| (?P<kind>\w+) \|", re.MULTILINE)
 
 
 def scraped(text):
@@ -61,19 +58,33 @@ def numbers(api):
     return Numbers(api)
 
 
-def test_the_names_and_labels_are_those_that_dashboards_rely_on(api):
+def published():
+    """The table of docs/monitoring.md: {name: (labels, kind)}."""
+    rows = ROW.finditer(PAGE.read_text())
+    return {row["name"]: (frozenset((row["labels"] or "").split(",")) - {""}, row["kind"]) for row in rows}
+
+
+def test_the_names_labels_and_kinds_are_those_of_the_documentation(api):
     api.participants.answers["creation_commande"] = Rejected("no")
     api.order()
     api.participants.answers["verification_stock"] = Unavailable("busy", 5.0)
     api.order()
     metrics.observe_call(api_support.CallFacts("inventaire", "GET", 200, 0.01), Unknown(""))
 
-    found = {}
-    for name, labels in scraped(api.get("/metrics/").content.decode()):
-        base = name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
-        found.setdefault(base, set()).update({label for label, _ in labels} - {"le"})
+    metrics.observe_message("eventos-partners", "taken")
+    metrics.observe_breaker("inventaire", is_open=False)
+    metrics.observe_checkpoint("on", 0.001)
+    bootstrap.platform().heartbeat.beat("w", datetime.now(UTC), datetime.now(UTC))
+    api.get("/health")
 
-    assert found == PUBLISHED
+    found = {}
+    for family in text_string_to_metric_families(api.get("/metrics/").content.decode()):
+        name = family.name + {"counter": "_total"}.get(family.type, "")
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        if family.name.startswith(("saga", "services_externes")):
+            found[name] = (frozenset(labels), family.type)
+
+    assert found == published()
 
 
 def test_no_label_is_ever_an_id(api):
@@ -149,21 +160,137 @@ def test_without_the_database_the_other_numbers_are_still_told(api, monkeypatch)
     def away():
         raise OperationalError("gone")
 
+    api.order()
     with monkeypatch.context() as patched:
-        patched.setattr(metrics.connection, "cursor", away)
+        patched.setattr(database_numbers.connection, "cursor", away)
         text = api.get("/metrics/").content.decode()
 
     assert "saga_total{" in text
+    assert "saga_database_up 0.0" in text
     assert "saga_actives_current{" not in text
+
+
+def test_a_database_that_hangs_holds_up_no_scrape_and_is_asked_again_once_it_answers():
+    answered, asked = threading.Event(), []
+
+    def ask(now):
+        asked.append(now)
+        assert answered.wait(10)
+        return ["the numbers"]
+
+    reader = database_numbers.Reader(ask, seconds=0.05)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            reader.read()
+    assert len(asked) == 1, "a question that hangs is not asked again"
+
+    answered.set()
+    patient = database_numbers.Reader(ask, seconds=10)
+    assert patient.read() == ["the numbers"]
+
+
+def test_a_database_that_was_away_is_asked_over_a_new_connection():
+    answers = iter([OperationalError("gone"), ["the numbers"]])
+
+    def ask(now):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    reader = database_numbers.Reader(ask, seconds=10)
+    with pytest.raises(OperationalError):
+        reader.read()
+    assert reader.read() == ["the numbers"]
+
+
+def test_what_parked_sagas_owe_is_told_by_service_and_ends_with_the_remedy(api, numbers):
+    api.participants.answers |= {"creation_commande": Unknown("?"), "creation_commande:undo": Rejected("shipped")}
+    saga_id = api.order().json()["saga_id"]
+
+    owed = {("commandes", "commandes"): 1, ("inventaire", "commandes"): 1}
+    assert numbers.grown("saga_undo_debt_current") == owed
+    assert numbers.grown("saga_statut_current") == {("STUCK", "commandes"): 1}
+    SagaRow.objects.filter(id=saga_id).update(updated_at=datetime.now(UTC) - timedelta(hours=1))
+    for age in ("saga_undo_debt_oldest_seconds", "saga_parked_oldest_seconds"):
+        assert numbers.grown(age) == {("commandes",): pytest.approx(3600, abs=5)}
+
+    resolved = api.post(f"/api/sagas/transactions/{saga_id}/resolve/", {"outcome": "compensated", "reason": "by hand"})
+    assert resolved.status_code == 200, resolved.content
+    assert numbers.grown("saga_undo_debt_current") == numbers.grown("saga_statut_current") == {}
+
+
+def test_a_saga_that_is_due_and_not_taken_up_is_no_progress(api, numbers):
+    row = SagaRow.objects.get(id=api.order(Prefer="respond-async").json()["saga_id"])
+    row.wake_at = datetime.now(UTC) - timedelta(minutes=1)
+    row.save()
+
+    assert numbers.grown("saga_overdue_current") == {(): 1}
+    assert numbers.grown("saga_overdue_oldest_seconds") == {(): pytest.approx(60, abs=5)}
+
+
+def test_messages_that_wait_for_the_broker_are_counted_with_the_age_of_the_first(api, numbers):
+    for minutes in (3, 1):
+        OutboxRow.objects.create(
+            saga_id=UNKNOWN_ID,
+            seq=minutes,
+            topic="t",
+            payload={},
+            created_at=datetime.now(UTC) - timedelta(minutes=minutes),
+        )
+
+    assert numbers.grown("saga_outbox_waiting_current") == {(): 2}
+    assert numbers.grown("saga_outbox_oldest_seconds") == {(): pytest.approx(180, abs=5)}
+
+
+def test_workers_are_told_by_what_they_report(api, numbers):
+    now = datetime.now(UTC)
+    for name, age in {"at work": 1, "silent": 60}.items():
+        bootstrap.platform().heartbeat.beat(name, now, now - timedelta(seconds=age))
+
+    assert numbers.grown("saga_workers_current") == {(): 1}
+    assert numbers.grown("saga_worker_seen_seconds") == {(): pytest.approx(1, abs=0.9)}
+
+
+def test_the_server_tells_its_connections_and_its_size(api):
+    told = scraped(api.get("/metrics/").content.decode())
+
+    states = {dict(labels)["etat"]: value for (name, labels), value in told.items() if "connections_current" in name}
+    assert set(states) == {"active", "idle", "idle in transaction", "other"}
+    assert 1 <= sum(states.values()) <= told["saga_database_connections_max", frozenset()]
+    assert told["saga_database_size_bytes", frozenset()] > 1_000_000
+
+
+def test_requests_are_counted_by_the_route_that_took_them(api, numbers):
+    api.get(f"{ORDERS}{UNKNOWN_ID}/")
+    api.call("GET", "/nowhere/at/all")
+    api.call("GET", "/static/nowhere.css")
+    api.call("BREW", "/health")
+
+    grown = numbers.grown("saga_http_requests_total")
+    assert grown["GET", "/api/saga/commandes/<uuid:saga_id>/", "404"] == 1
+    assert grown["GET", "unknown", "404"] == 2
+    assert grown["other", "/health", "405"] == 1
+
+
+def test_nothing_is_counted_where_that_is_turned_off(api, monkeypatch):
+    monkeypatch.setattr(metrics, "counting", False)
+    numbers = Numbers(api)
+    api.order()
+
+    for name in ("saga_total", "saga_etapes_total", "services_externes_calls_total", "saga_http_requests_total"):
+        assert numbers.grown(name) == {}
 
 
 COUNT = """
 import django; django.setup()
 from domain.outcomes import CallFacts, Succeeded
-from infrastructure import metrics
+from infrastructure import database_numbers, metrics
+from infrastructure.models import OutboxRow, SagaRow
+from saga_service import bootstrap
 for _ in range({times}):
     metrics.observe_call(CallFacts("inventaire", "GET", 200, 0.02), Succeeded())
-print(metrics.exposition().decode() if {tell} else "")
+print(metrics.exposition("1").decode() if {tell} else "")
 """
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, close_old_connections
-from prometheus_client import start_http_server
 
 from application.bulk import BulkRunner
 from application.ports import Claimed, Lease
@@ -69,7 +68,7 @@ class Command(BaseCommand):
         built = platform()
         built.prepare()
         if options["metrics_port"]:
-            start_http_server(options["metrics_port"], addr=options["metrics_host"])
+            built.serve_metrics(options["metrics_host"], options["metrics_port"])
         worker = Worker(built, options["threads"], options["poll"])
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
