@@ -59,7 +59,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Serve a Kong configuration without Kong, for development.")
     parser.add_argument("--config", type=Path, default=Path("kong/kong.yml"), help="Kong's declarative configuration")
     parser.add_argument("--listen", type=address, default="127.0.0.1:8080", help="where clients call")
-    parser.add_argument("--status-listen", type=address, default="127.0.0.1:8100", help="/status and /status/ready")
+    parser.add_argument(
+        "--status-listen", type=address, default="127.0.0.1:8100", help="/status, /status/ready and /metrics"
+    )
     parser.add_argument("--run-dir", type=Path, default=Path(".data/gateway"), help="nginx's configuration and files")
     parser.add_argument(
         "--resolve",

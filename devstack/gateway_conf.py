@@ -61,7 +61,7 @@ def _refuse_unimplemented(kong: KongFile, gateway: Gateway) -> None:
             if not re.fullmatch(rf"\s*(?:{CLEAR_HEADER.pattern}\s*;?\s*)+", line):
                 raise KongFileError(f"pre-function: only kong.service.request.clear_header(...) is known, not {line!r}")
     for place in (*kong.services, *(route for _, route in kong.routes())):
-        for name in ("pre-function", "correlation-id"):
+        for name in ("pre-function", "correlation-id", "prometheus"):
             if any(plugin.name == name for plugin in place.plugins):
                 raise KongFileError(f"{place.name}: the development gateway knows {name} as a global plugin only")
     hosts = {address(service) for service in kong.services}
@@ -82,7 +82,10 @@ def _http(gateway: Gateway) -> Iterator[str]:
     yield from (f"{name}_temp_path {quoted(gateway.run_dir / name)};" for name in TEMPORARY_PATHS)
     yield f"""js_path {quoted(Path(__file__).parent)};
 js_import rates from gateway_rates.js;
+js_import metrics from gateway_metrics.js;
 js_shared_dict_zone zone=rates:1m timeout=2m type=number evict;
+js_shared_dict_zone zone=metrics:4m type=number;
+js_set $kong_counted metrics.count nocache;
 js_set $kong_over rates.over;
 js_var $kong_rate_limit;
 js_var $kong_rate_remaining;
@@ -198,11 +201,29 @@ def _server(kong: KongFile, gateway: Gateway) -> Iterator[str]:
     yield f"listen {quoted(gateway.listen)};"
     yield "set $kong_started $request_time;"
     yield from (f'set {name} "";' for name in ("$kong_www_authenticate", "$kong_echo", "$kong_target", "$kong_prefix"))
+    yield 'set $kong_service "";'
+    if measured := _measured(kong):
+        yield f"set $kong_measured {quoted(measured)};"
+        yield "access_log /dev/null combined if=$kong_counted;"
     yield from (f'add_header {name} "{value}" always;' for name, value in headers.items())
     yield 'more_set_headers "Server: $kong_server";'
     if (correlation := correlation_of(kong)) and correlation.echo_downstream:
         yield f'more_set_headers "{header_name(correlation.header_name)}: $kong_echo";'
     yield f"location / {{ {answer(404, NO_ROUTE)} }}"
+
+
+def _measured(kong: KongFile) -> str | None:
+    """What the prometheus plugin measures; None without it."""
+    config = next((plugin.config for plugin in kong.plugins if plugin.name == "prometheus"), None)
+    if config is None:
+        return None
+    measured = {
+        "status": config.status_code_metrics,
+        "consumer": config.per_consumer,
+        "latency": config.latency_metrics,
+        "bandwidth": config.bandwidth_metrics,
+    }
+    return " ".join(["requests", *(name for name, wanted in measured.items() if wanted)])
 
 
 def _errors() -> Iterator[str]:
@@ -213,8 +234,13 @@ def _errors() -> Iterator[str]:
 
 def _status_server(kong: KongFile, gateway: Gateway) -> str:
     digest = hashlib.sha256(repr(kong).encode()).hexdigest()[:32]
+    port = gateway.listen.rpartition(":")[2]
+    metrics = "js_content metrics.tell;" if _measured(kong) is not None else "return 404;"
     return f"""server {{
     listen {quoted(gateway.status_listen)};
+    set $kong_port {port};
+    set $kong_version {KONG.partition("/")[2]};
+    location = /metrics {{ {metrics} }}
     location = /status {{ return 200 '{{"configuration_hash":"{digest}"}}'; }}
     location = /status/ready {{ return 200 '{{"message":"ready"}}'; }}
     location / {{ return 404 '{{"message":"Not found"}}'; }}

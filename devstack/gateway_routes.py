@@ -26,6 +26,8 @@ def location(kong: KongFile, service: Service, route: Route, path: str, *, resol
         f'    set $kong_target "{kept}";',
         "}",
         f'if ($kong_target = "") {{ {answer(404, NO_ROUTE)} }}',
+        f"set $kong_service {quoted(service.name)};",
+        f"set $kong_route {quoted(route.name)};",
         *_correlate(kong),
         "set $kong_www_authenticate $kong_authenticate;",
         f"if ($kong_refusal) {{ {answer(401, '$kong_refusal')} }}",
