@@ -1,7 +1,6 @@
 """The published metrics: their names and labels exactly, and what they count."""
 
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -19,12 +18,11 @@ from domain.workflows.commandes import EtatSaga
 from infrastructure import database_numbers, metrics
 from infrastructure.models import OutboxRow, SagaRow
 from saga_service import bootstrap
+from tests.support.metrics_page import published
 
 api = api_support.api
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "monitoring.md"
-ROW = re.compile(r"^\| `(?P<name>\w+)(?:\{(?P<labels>[\w,]+)\})?` \| (?P<kind>\w+) \|", re.MULTILINE)
 
 
 def scraped(text):
@@ -56,12 +54,6 @@ class Numbers:
 @pytest.fixture
 def numbers(api):
     return Numbers(api)
-
-
-def published():
-    """The table of docs/monitoring.md: {name: (labels, kind)}."""
-    rows = ROW.finditer(PAGE.read_text())
-    return {row["name"]: (frozenset((row["labels"] or "").split(",")) - {""}, row["kind"]) for row in rows}
 
 
 def test_the_names_labels_and_kinds_are_those_of_the_documentation(api):
@@ -288,6 +280,7 @@ from domain.outcomes import CallFacts, Succeeded
 from infrastructure import database_numbers, metrics
 from infrastructure.models import OutboxRow, SagaRow
 from saga_service import bootstrap
+from tests.support.metrics_page import published
 for _ in range({times}):
     metrics.observe_call(CallFacts("inventaire", "GET", 200, 0.02), Succeeded())
 print(metrics.exposition("1").decode() if {tell} else "")

@@ -175,6 +175,7 @@ def test_prometheus_scrapes_services_of_the_stack_where_they_listen(compose):
         "saga-orchestrator": (ROOT / "Dockerfile").read_text(encoding="utf-8"),
         "saga-worker": " ".join(compose["worker"]["command"]),
         "kong": compose["kong"]["environment"]["KONG_STATUS_LISTEN"],
+        "postgres": " ".join(compose["postgres-exporter"]["healthcheck"]["test"]),
     }
     for job, (_, port) in targets.items():
         assert re.search(rf"\b{port}\b", listeners[job]), job
