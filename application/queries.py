@@ -42,6 +42,17 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Debt:
+    """What parked sagas of a workflow owe to a participant: so many undos, the first of them since then."""
+
+    workflow: str
+    service: str
+    undos: int
+    sagas: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Whether a part works; `detail` is for the person who must make it work."""
 
@@ -69,6 +80,9 @@ class SagaQueries(Protocol):
 
     def live_counts(self) -> Mapping[str, Mapping[str, int]]:
         """How many sagas are live: `{workflow: {status: n}}`; as cheap as they are few."""
+
+    def debts(self) -> list[Debt]:
+        """What is owed to whom, the most first."""
 
     def mark(self) -> str:
         """A text that is another one whenever anything has been written since; reads no table."""

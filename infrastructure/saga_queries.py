@@ -18,13 +18,13 @@ from django.db import connection
 from django.db.models import Count, Q, Value
 from django.db.models.expressions import RawSQL
 
-from application.queries import Counts, EventFilter, SagaFilter
+from application.queries import Counts, Debt, EventFilter, SagaFilter
 from domain.events import FINISHED, LIVE, SagaStatus
 from infrastructure.models import DefinitionRow, SagaEventRow, SagaRow
 
 _SAGA_COLUMNS = (
     "id", "workflow", "version", "tenant", "correlation_id", "status", "state", "data", "error", "deadline_at",
-    "created_at", "updated_at", "finished_at", "wake_at",
+    "created_at", "updated_at", "finished_at", "wake_at", "debts",
 )  # fmt: skip
 _EVENT_COLUMNS = (
     "saga_id", "seq", "type", "at", "status", "state", "previous_state", "step", "item", "action", "attempt", "outcome",
@@ -32,6 +32,11 @@ _EVENT_COLUMNS = (
 )  # fmt: skip
 
 
+_DEBTS = """
+SELECT workflow, service, sum(undos::int)::int, count(*), min(updated_at)
+FROM sagas CROSS JOIN LATERAL jsonb_each_text(debts) AS debt (service, undos)
+WHERE finished_at IS NULL AND status = 'STUCK' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
+"""
 _KINDS = ("workflow", "status", "state", "tenant")
 _LISTED = (Path(__file__).parent / "sql" / "listed.sql").read_text()
 _FIRST, _BEYOND = UUID(int=0), UUID(int=2**128 - 1)
@@ -104,6 +109,12 @@ class PostgresSagaQueries:
         for workflow, status, count in live.annotate(sagas=Count("*")):
             found[workflow][status] = count
         return found
+
+    def debts(self) -> list[Debt]:
+        """See `SagaQueries`. What a saga owes is kept in its row while it is parked."""
+        with connection.cursor() as cursor:
+            cursor.execute(_DEBTS)
+            return [Debt(*row) for row in cursor.fetchall()]
 
     def mark(self) -> str:
         """See `SagaQueries`. The snapshot names the next transaction and those under way: a commit changes it."""

@@ -19,8 +19,8 @@ PUBLISH = "PUBLISH"
 
 
 def listed_json(row: dict[str, Any]) -> dict[str, Any]:
-    """A saga in a list: its row but its input; the whole saga costs a read of its history."""
-    return {name: value for name, value in row.items() if name != "data"}
+    """A saga in a list: its row but its input, and its debts; the whole saga costs a read of its history."""
+    return {name: value for name, value in row.items() if name not in {"data", "debts"}}
 
 
 def saga_json(saga: Saga) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def masked_call(call: dict[str, Any], saga: Saga) -> dict[str, Any]:
 
 def masked_row(row: dict[str, Any]) -> dict[str, Any]:
     """A saga in a list: its row but its input."""
-    mask, error = _mask_of_row(row), row["error"]
+    mask, error = mask_of_row(row), row["error"]
     shown = error and {**error, "reason": mask(error.get("reason"))}
     return {**{name: value for name, value in row.items() if name != "data"}, "error": shown}
 
@@ -47,8 +47,8 @@ def masked_history(saga: Saga) -> list[dict[str, Any]]:
 def masked_events(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Events of any sagas, whose inputs are read besides, all at once."""
     sagas = platform().queries.by_ids({event["saga_id"] for event in events})
-    masks = {saga_id: _mask_of_row(row) for saga_id, row in sagas.items()}
-    return [_masked_event(event, masks.get(event["saga_id"], _all)) for event in events]
+    masks = {saga_id: mask_of_row(row) for saga_id, row in sagas.items()}
+    return [_masked_event(event, masks.get(event["saga_id"], hidden)) for event in events]
 
 
 def mask_of(saga: Saga) -> Callable[[Any], Any]:
@@ -56,11 +56,12 @@ def mask_of(saga: Saga) -> Callable[[Any], Any]:
     return mask_for(saga.definition, saga.origin.input, *saga.outputs.values())
 
 
-def _mask_of_row(row: Mapping[str, Any]) -> Callable[[Any], Any]:
+def mask_of_row(row: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """What masks the values of a listed saga."""
     try:
         definition = engine().definitions.version(row["workflow"], row["version"])
     except SagaError:
-        return _all  # of a later release: what it masks is not known here
+        return hidden  # of a later release: what it masks is not known here
     return mask_for(definition, row["data"]["input"])
 
 
@@ -68,5 +69,6 @@ def _masked_event(event: dict[str, Any], mask: Callable[[Any], Any]) -> dict[str
     return {**event, "reason": mask(event["reason"]), "output": mask(event["output"])}
 
 
-def _all(value: Any) -> Any:
+def hidden(value: Any) -> Any:
+    """What is shown of a saga of which nothing is known."""
     return value if value is None else MASK

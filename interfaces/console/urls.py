@@ -2,13 +2,17 @@
 
 from django.urls import path
 
-from interfaces.console import entrance, operate, saga, sagas
+from interfaces.console import entrance, operate, saga, sagas, trouble
 
 app_name = "console"
 urlpatterns = [
     path("", sagas.sagas, name="sagas"),
     path("sagas/<uuid:saga_id>/", saga.saga, name="saga"),
     path("sagas/<uuid:saga_id>/<slug:verb>/", operate.operate, name="operate"),
+    path("trouble/", trouble.trouble, name="trouble"),
+    path("trouble/<slug:group>/<slug:verb>/", trouble.remedy, name="remedy"),
+    path("bulk/<uuid:bulk_id>/", trouble.bulk, name="bulk"),
+    path("bulk/<uuid:bulk_id>/cancel/", trouble.cancel, name="cancel"),
     path("login/", entrance.Login.as_view(), name="login"),
     path("logout/", entrance.Logout.as_view(), name="logout"),
     path("language/", entrance.language, name="language"),

@@ -18,7 +18,9 @@ from saga_service.configuration import ApiKey
 api = api_support.api
 
 OPEN = {"login/", "logout/", "language/"}
-PAGES = sorted(f"/console/{route.pattern}" for route in urls.urlpatterns if str(route.pattern) not in OPEN)
+ACTS = {"bulk/<uuid:bulk_id>/cancel/"}
+"""Answers to POST only."""
+PAGES = sorted(f"/console/{route.pattern}" for route in urls.urlpatterns if str(route.pattern) not in OPEN | ACTS)
 ADDRESSES = {"uuid:saga_id": UNKNOWN_ID, "uuid:bulk_id": UNKNOWN_ID, "slug:name": "commandes", "slug:verb": "retry"}
 NUMBERS = {"int:version": "1", "slug:group": "0" * 12, "slug:step": "x"}
 
@@ -62,6 +64,13 @@ def test_nobody_sees_a_page_without_a_login(guarded, path):
     answer = Client().get(address(path))
 
     assert (answer.status_code, answer.headers["Location"]) == (302, f"/console/login/?next={address(path)}")
+
+
+@pytest.mark.parametrize("path", sorted(ACTS))
+def test_nobody_acts_without_a_login_or_a_form_of_ours(guarded, path):
+    assert Client().post(f"/console/{address(path)}").status_code == 302
+    assert Client(enforce_csrf_checks=True).post(f"/console/{address(path)}").status_code == 403
+    assert Client().get(f"/console/{address(path)}").status_code == 405
 
 
 def test_a_part_of_a_page_sends_the_browser_to_the_login(guarded):

@@ -1,0 +1,180 @@
+"""Trouble: what is parked and what it owes, what fails in the same way, and remedies for all of it at once."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from application.bulk import Bulk, FailureGroup
+from application.queries import SagaFilter
+from domain.events import SagaStatus
+from interfaces.callers import OPERATOR, READER
+from interfaces.console.access import page
+from interfaces.console.live import live_page
+from interfaces.failures_api import MOST_BULKS, MOST_GROUPS, MOST_REFUSALS
+from interfaces.operations_api import DEFAULT_RATE, FASTEST, LONGEST_REASON, SLOWEST
+from interfaces.platform import engine, platform
+from interfaces.privacy import hidden, mask_of_row, masked_row
+
+MOST_PARKED = 25
+VERBS = ("retry", "compensate")
+
+
+@page(READER)
+def trouble(request: HttpRequest) -> HttpResponse:
+    """All of it, live."""
+    return live_page(request, "trouble", _shown, lambda: {"here": "trouble"})
+
+
+def _shown() -> dict[str, Any]:
+    now = engine().clock.now()
+    parked = platform().queries.sagas(SagaFilter(status=SagaStatus.STUCK.value), MOST_PARKED + 1)
+    bulks = [_progress(bulk) for bulk in platform().bulk.recent(MOST_BULKS)]
+    return {
+        "debts": platform().queries.debts(),
+        "parked": [masked_row(row) for row in parked[:MOST_PARKED]],
+        "more_parked": len(parked) > MOST_PARKED,
+        "groups": _readable(platform().bulk.failures(MOST_GROUPS)),
+        "running": [bulk for bulk in bulks if not bulk["finished_at"]],
+        "ended": [bulk for bulk in bulks if bulk["finished_at"]][:10],
+        "operator": OPERATOR,
+        "now": now,
+    }
+
+
+def _readable(groups: Sequence[FailureGroup]) -> list[FailureGroup]:
+    """The groups, each with the reason of its example as people may see it."""
+    rows = platform().queries.by_ids({group.examples[0] for group in groups})
+    masked = {saga_id: mask_of_row(row) for saga_id, row in rows.items()}
+    return [replace(group, reason=masked.get(group.examples[0], hidden)(group.reason)) for group in groups]
+
+
+def _progress(bulk: Bulk) -> dict[str, Any]:
+    """A remedy and how far it has come."""
+    turns = bulk.done + bulk.refused
+    return {
+        "id": bulk.id,
+        "verb": bulk.verb,
+        "reason": bulk.reason,
+        "actor": bulk.actor,
+        "created_at": bulk.created_at,
+        "finished_at": bulk.finished_at,
+        "cancelled": bulk.cancelled,
+        "total": bulk.total,
+        "done": bulk.done,
+        "refused": bulk.refused,
+        "turns": turns,
+        "seconds_left": (bulk.total - turns) / bulk.per_second,
+        "per_second": bulk.per_second,
+    }
+
+
+@page(OPERATOR)
+def remedy(request: HttpRequest, group: str, verb: str) -> HttpResponse:
+    """One verb for every saga of a group: how many, how long it takes; posted, it begins."""
+    found = platform().bulk.group(group) if verb in VERBS else None
+    if found is None:
+        raise Http404(_("No live saga is in this trouble now."))
+    faults: dict[str, str] = {}
+    if request.method == "POST":
+        per_second, reason = _rate(request, faults), _reason(request, faults)
+        if not faults:
+            return _begun(request, group, verb, per_second, reason)
+    rate = request.POST.get("per_second", f"{DEFAULT_RATE:g}")
+    shown = {
+        "here": "trouble",
+        "caller": request.caller,
+        "group": _readable([found])[0],
+        "verb": verb,
+        "faults": faults,
+        "given": {"reason": request.POST.get("reason", ""), "per_second": rate},
+        "seconds": found.sagas / DEFAULT_RATE,
+        "limits": {"slowest": SLOWEST, "fastest": FASTEST, "longest": LONGEST_REASON},
+    }
+    return render(request, "console/remedy.html", shown, status=400 if faults else 200)
+
+
+def _rate(request: HttpRequest, faults: dict[str, str]) -> float:
+    try:
+        rate = float(request.POST.get("per_second", ""))
+    except ValueError:
+        rate = -1.0
+    if not SLOWEST <= rate <= FASTEST:
+        limits = {"slowest": f"{SLOWEST:g}", "fastest": f"{FASTEST:g}"}
+        faults["per_second"] = _("A number from %(slowest)s to %(fastest)s.") % limits
+    return rate
+
+
+def _reason(request: HttpRequest, faults: dict[str, str]) -> str:
+    reason = request.POST.get("reason", "").strip()
+    if not 0 < len(reason) <= LONGEST_REASON or "\0" in reason:
+        text = _("Say why, in 1 to %(longest)s characters: it is kept in each saga's history.")
+        faults["reason"] = text % {"longest": LONGEST_REASON}
+    return reason
+
+
+def _begun(request: HttpRequest, group: str, verb: str, per_second: float, reason: str) -> HttpResponse:
+    """The remedy, or the one that does the same already; then to its progress."""
+    asked = Bulk(
+        id=engine().new_id(),
+        group=group,
+        verb=verb,
+        reason=reason,
+        actor=request.caller.name,
+        per_second=per_second,
+        created_at=engine().clock.now(),
+    )
+    bulk = platform().bulk.begin(asked)
+    if bulk is None:
+        raise Http404(_("No live saga is in this trouble now."))
+    if bulk.id != asked.id:
+        messages.warning(request, _("The same is being done already, by %(actor)s.") % {"actor": bulk.actor})
+    return _to(bulk.id)
+
+
+@page(READER)
+def bulk(request: HttpRequest, bulk_id: UUID) -> HttpResponse:
+    """One remedy, live."""
+
+    def around() -> dict[str, Any]:
+        running = not _known(bulk_id).finished_at
+        return {"here": "trouble", "bulk_id": bulk_id, "running": running, "may_act": request.caller.may(OPERATOR)}
+
+    return live_page(request, "bulk", lambda: _remedied(bulk_id), around)
+
+
+def _known(bulk_id: UUID) -> Bulk:
+    found = platform().bulk.load(bulk_id)
+    if found is None:
+        raise Http404(_("There is no such remedy."))
+    return found
+
+
+def _remedied(bulk_id: UUID) -> dict[str, Any]:
+    found = _known(bulk_id)
+    refusals = platform().bulk.refusals(bulk_id, MOST_REFUSALS)
+    by_reason = Counter(why for _, why in refusals)
+    return {"bulk": _progress(found), "refusals": refusals, "by_reason": by_reason.most_common()}
+
+
+@require_POST
+@page(OPERATOR)
+def cancel(request: HttpRequest, bulk_id: UUID) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    """Do it to no more sagas."""
+    _known(bulk_id)
+    platform().bulk.cancel(bulk_id, engine().clock.now())
+    return _to(bulk_id)
+
+
+def _to(bulk_id: UUID) -> HttpResponse:
+    response = HttpResponseRedirect(reverse("console:bulk", args=[bulk_id]))
+    response.status_code = 303
+    return response
