@@ -13,6 +13,7 @@ from domain.exceptions import (
     IdempotencyConflict,
     InputInvalid,
     LeaseLost,
+    MessageRefused,
     NotAllowed,
     SagaNotFound,
     TemplateError,
@@ -32,14 +33,20 @@ class Relay:
     publisher: Publisher
 
     def send_some(self) -> int:
-        """Send the oldest messages; how many. Raises BrokerUnavailable, with all of them still in the outbox."""
+        """Send the oldest messages; how many were looked at. One that no broker would take is put aside, the others go
+        out at the next turn. Raises BrokerUnavailable, with all of them still in the outbox.
+        """
         if not self.outbox.lead():
             return 0
         waiting = self.outbox.waiting(BATCH)
         if waiting:
             # Crash between the two: they are sent again, and whoever reads them drops what it has seen, by its key.
-            self.publisher.publish([each.message for each in waiting])
-            self.outbox.sent(waiting)
+            try:
+                self.publisher.publish([each.message for each in waiting])
+                self.outbox.sent(waiting)
+            except MessageRefused as refused:
+                for place, reason in refused.reasons.items():
+                    self.outbox.put_aside(waiting[place], reason)
         return len(waiting)
 
 

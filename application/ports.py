@@ -182,7 +182,8 @@ class Publisher(Protocol):
     def publish(self, messages: Sequence[Message]) -> None:
         """Send all, in order per topic and key; return when the broker has acknowledged every one.
 
-        Raises BrokerUnavailable if not all were acknowledged in time; some may have been sent.
+        Raises BrokerUnavailable if not all were acknowledged in time; some may have been sent. Raises MessageRefused
+        with those that no broker would take; none was sent.
         """
 
 
@@ -203,6 +204,17 @@ class Outgoing:
     message: Message
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that was put aside: no broker would take it. `seq` is the saga's event that has it."""
+
+    number: int
+    saga_id: UUID
+    seq: int
+    topic: str
+    reason: str
+
+
 class Outbox(Protocol):
     """Messages that checkpoints have stored, in their order, until the broker has them."""
 
@@ -214,6 +226,15 @@ class Outbox(Protocol):
 
     def sent(self, messages: Sequence[Outgoing]) -> None:
         """The broker has them."""
+
+    def put_aside(self, message: Outgoing, reason: str) -> None:
+        """No broker would take it: kept for a person, out of the others' way."""
+
+    def refused(self) -> list[Refused]:
+        """The messages that were put aside, in their order."""
+
+    def settle(self, number: int, *, send: bool) -> bool:
+        """Send one of them after all, or let it go; False when there is no such."""
 
 
 class Participants(Protocol):

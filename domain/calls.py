@@ -1,13 +1,18 @@
 """One call of a saga to a participant: its idempotency key, its rendered request, and what became of it so far."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from domain.definition import Request, RetryPolicy, Step
+from domain.definition import Publish, Request, RetryPolicy, Step
 from domain.events import Action
+from domain.exceptions import TemplateError
 from domain.templates import Scope, render, render_path
+
+LARGEST_MESSAGE = 4_000_000
+"""Bytes of a message's JSON: what the brokers' adapters take, 4 MiB, less room for a key and properties."""
 
 
 def idempotency_key(saga_id: str, step: Step, item: int | None, action: Action) -> str:
@@ -95,6 +100,15 @@ class Work:
         """The template of the call that this action makes; None when it makes none."""
         calls = {Action.DO: self.step.action, Action.UNDO: self.step.compensation, Action.INQUIRE: self.step.inquiry}
         return calls.get(action)
+
+
+def render_message(message: Publish, scope: Scope) -> dict[str, Any]:
+    """The body of a message. Raises TemplateError where a value is missing, or where no broker would take all of it."""
+    body: dict[str, Any] = render(dict(message.body), scope)
+    size = len(json.dumps(body, ensure_ascii=False).encode())
+    if size > LARGEST_MESSAGE:
+        raise TemplateError(f"the message for {message.topic} has {size} bytes, {LARGEST_MESSAGE} is the most")
+    return body
 
 
 def render_request(request: Request, scope: Scope) -> dict[str, Any]:

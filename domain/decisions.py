@@ -10,14 +10,13 @@ from itertools import takewhile
 from typing import Any
 from zlib import crc32
 
-from domain.calls import Attempt, Task, Work, render_request
+from domain.calls import Attempt, Task, Work, render_message, render_request
 from domain.definition import Publish, Request, SagaDefinition, Step
 from domain.events import Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import OutcomeUnexpected, TemplateError
 from domain.judgement import judge, judge_inquiry
 from domain.outcomes import CallFacts, Outcome, Rejected, Succeeded, Unavailable, Unknown
 from domain.progress import DEADLINE, OPERATOR, Failure, Origin, Progress
-from domain.templates import render
 
 
 @dataclass(slots=True)
@@ -322,7 +321,7 @@ class Deciding(Progress):
         step = work.step
         if message:
             try:
-                body = render(dict(message.body), self._scope(work))
+                body = render_message(message, self._scope(work))
             except TemplateError as error:
                 self._fail_unsent(work, action, now, str(error))
                 return

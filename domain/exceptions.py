@@ -3,7 +3,7 @@
 `code` is the API's error code; the docstring is the default message.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -138,6 +138,11 @@ class StoreUnavailable(SagaError):
 
 
 class MessageRefused(SagaError):
-    """A message that no broker would take. Nothing was sent."""
+    """Some of these messages no broker would take. Nothing was sent."""
 
     code = "message_refused"
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        """Why, by the message's place among those that were to be sent."""
+        self.reasons = dict(reasons)
+        super().__init__("; ".join(self.reasons.values()))

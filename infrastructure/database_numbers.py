@@ -44,10 +44,13 @@ WHERE status IN ('COMPENSATING', 'RUNNING', 'WAITING') AND COALESCE(lease_expire
 """
 _OUTBOX = """
 SELECT
-    (SELECT count(*) FROM (SELECT FROM saga_outbox WHERE published_at IS NULL LIMIT %(most)s) AS waiting),
+    (SELECT count(*) FROM (
+        SELECT FROM saga_outbox WHERE published_at IS NULL AND refused IS NULL LIMIT %(most)s
+    ) AS waiting),
     COALESCE(extract(epoch FROM %(now)s - (
-        SELECT created_at FROM saga_outbox WHERE published_at IS NULL ORDER BY id LIMIT 1
-    )), 0)::float8
+        SELECT created_at FROM saga_outbox WHERE published_at IS NULL AND refused IS NULL ORDER BY id LIMIT 1
+    )), 0)::float8,
+    (SELECT count(*) FROM saga_outbox WHERE refused IS NOT NULL)
 """
 _WORKERS = """
 SELECT count(*) FILTER (WHERE age <= %(stale)s), min(age)
@@ -66,7 +69,7 @@ def numbers(now: datetime) -> list[GaugeMetricFamily]:
     """Everything, read over this thread's connection. Raises django.db.Error."""
     families = [*_of_sagas(_ask(_SAGAS, now=now)), *_of_debts(_ask(_DEBTS, now=now))]
     ((overdue, overdue_for),) = _ask(_OVERDUE, now=now)
-    ((waiting, waiting_for),) = _ask(_OUTBOX, now=now, most=MOST_WAITING)
+    ((waiting, waiting_for, refused),) = _ask(_OUTBOX, now=now, most=MOST_WAITING)
     ((workers, seen),) = _ask(_WORKERS, now=now, stale=STALE_AFTER)
     ((most, size),) = _ask(_SERVER)
     states = dict.fromkeys(_STATES, 0) | dict(_ask(_CONNECTIONS))
@@ -75,6 +78,7 @@ def numbers(now: datetime) -> list[GaugeMetricFamily]:
         _gauge("saga_overdue_oldest_seconds", "For how long the first of them has been due", overdue_for),
         _gauge("saga_outbox_waiting_current", "Messages that the broker does not have yet", waiting),
         _gauge("saga_outbox_oldest_seconds", "Age of the oldest of them", waiting_for),
+        _gauge("saga_outbox_refused_current", "Messages put aside, since no broker would take them", refused),
         _gauge("saga_workers_current", f"Workers that reported in the last {STALE_AFTER:g} s", workers),
         _gauge("saga_database_connections_max", "Connections that the server accepts", most),
         _gauge("saga_database_size_bytes", "Size of the saga database", size),

@@ -154,12 +154,17 @@ class OutboxRow(models.Model):
     payload = models.JSONField()
     created_at = models.DateTimeField()
     published_at = models.DateTimeField(null=True)
+    refused = models.TextField(null=True)  # noqa: DJ001 - null is "not refused"
+    """Why no broker would take it: it waits for a person (`manage.py saga_outbox`), and no other waits for it."""
 
     class Meta:
         db_table = "saga_outbox"
         verbose_name = "outbox message"
         constraints = [models.UniqueConstraint(fields=["saga_id", "seq", "topic"], name="saga_outbox_once")]
-        indexes = [models.Index(fields=["id"], name="saga_outbox_unpublished", condition=Q(published_at__isnull=True))]
+        indexes = [
+            models.Index(fields=["id"], name="saga_outbox_unpublished", condition=Q(published_at__isnull=True)),
+            models.Index(fields=["id"], name="saga_outbox_refused", condition=Q(refused__isnull=False)),
+        ]
 
 
 class WorkerRow(models.Model):

@@ -1,18 +1,22 @@
 """The outbox in PostgreSQL: rows that checkpoints insert, and one process deletes once the broker has them."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from django.db import connection
 
-from application.ports import Message, Outgoing
+from application.ports import Message, Outgoing, Refused
+from infrastructure.models import OutboxRow
 
+logger = logging.getLogger("saga.outbox")
 LOCK = 0x5A6A0B0F
 """The advisory lock of the process that empties the outbox; PostgreSQL lets it go with the connection."""
 
 _WAITING = """
-SELECT id, saga_id, seq, topic, payload FROM saga_outbox WHERE published_at IS NULL ORDER BY id LIMIT %s
+SELECT id, saga_id, seq, topic, payload FROM saga_outbox WHERE published_at IS NULL AND refused IS NULL
+ORDER BY id LIMIT %s
 """
 
 
@@ -49,6 +53,22 @@ class PostgresOutbox:
         """See `Outbox`."""
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM saga_outbox WHERE id = ANY(%s)", [[each.number for each in messages]])
+
+    def put_aside(self, message: Outgoing, reason: str) -> None:
+        """See `Outbox`."""
+        OutboxRow.objects.filter(id=message.number).update(refused=reason)
+        more = {**message.message.properties, "topic": message.message.topic, "number": message.number}
+        logger.error("a message cannot be sent and was put aside", extra={**more, "reason": reason})
+
+    def refused(self) -> list[Refused]:
+        """See `Outbox`."""
+        rows = OutboxRow.objects.filter(refused__isnull=False).order_by("id")
+        return [Refused(*row) for row in rows.values_list("id", "saga_id", "seq", "topic", "refused")]
+
+    def settle(self, number: int, *, send: bool) -> bool:
+        """See `Outbox`."""
+        row = OutboxRow.objects.filter(id=number, refused__isnull=False)
+        return bool(row.update(refused=None) if send else row.delete()[0])
 
 
 def _bytes(payload: Any) -> bytes:

@@ -62,14 +62,15 @@ class PulsarPublisher:
         """Send all, in order per topic and key; return when the broker has acknowledged every one.
 
         Raises BrokerUnavailable when that takes longer than the time (for each 500 of them): some may have been sent,
-        and to send all of them again, in the same order, is right. Raises MessageRefused when one is too large for
-        any broker: none was sent.
+        and to send all of them again, in the same order, is right. Raises MessageRefused with those that are too large
+        for any broker, or whose topic cannot be one: none was sent.
         """
         _require_sendable(messages)
         if not messages:
             return
         connection = self._connected()
         try:
+            connection.open(messages)
             rest = iter(messages)
             while chunk := list(islice(rest, CHUNK)):
                 connection.send(chunk)
@@ -259,6 +260,17 @@ class _Connection:
         self._client = _client(url, timeout)
         self._lock = threading.Lock()
         self._producers: dict[str, pulsar.Producer] = {}
+
+    def open(self, messages: Sequence[Message]) -> None:
+        """Make ready to send them. Raises PulsarException, or MessageRefused for topics that no broker would have."""
+        reasons: dict[str, str] = {}
+        for topic in dict.fromkeys(message.topic for message in messages):
+            try:
+                self._producer(topic)
+            except pulsar.InvalidTopicName:
+                reasons[topic] = f"{topic!r} cannot be the name of a topic"
+        if reasons:
+            raise MessageRefused({at: reasons[m.topic] for at, m in enumerate(messages) if m.topic in reasons})
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send, and wait for every acknowledgement. Raises PulsarException or _NotAcknowledged."""
@@ -457,11 +469,20 @@ def _client(url: str, timeout: float) -> pulsar.Client:
 
 
 def _require_sendable(messages: Sequence[Message]) -> None:
-    for message in messages:
-        properties = sum(len(name.encode()) + len(value.encode()) for name, value in message.properties.items())
-        size = len(message.body) + len(message.key.encode()) + properties
-        if size > LARGEST:
-            raise MessageRefused(f"A message for {message.topic} has {size} bytes, {LARGEST} is the most")
+    """Raises MessageRefused."""
+    sizes = ((at, message, _size(message)) for at, message in enumerate(messages))
+    too_large = {
+        at: f"A message for {message.topic} has {size} bytes, {LARGEST} is the most"
+        for at, message, size in sizes
+        if size > LARGEST
+    }
+    if too_large:
+        raise MessageRefused(too_large)
+
+
+def _size(message: Message) -> int:
+    properties = sum(len(name.encode()) + len(value.encode()) for name, value in message.properties.items())
+    return len(message.body) + len(message.key.encode()) + properties
 
 
 def _message(topic: str, raw: pulsar.Message) -> Message:

@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 from application.bulk import BulkStore
 from application.messages import Inbox, Relay
 from application.operations import Operations
-from application.ports import Notices, Retention, Subscriber
+from application.ports import Notices, Outbox, Retention, Subscriber
 from application.publishing import Publisher
 from application.queries import Check, Heartbeat, SagaQueries
 from application.saga_orchestrator import SagaOrchestrator
@@ -45,6 +45,7 @@ class Platform:
     """Calls to one participant at once in this process, and the seconds that a call waits for its turn."""
     messaging: Callable[[], Messaging | None]
     """None without a broker."""
+    outbox: Outbox
     checks: Mapping[str, Callable[[], Check]]
     """Each part that must work for the service to be ready, by name."""
     exposition: Callable[[], bytes]

@@ -144,6 +144,7 @@ def platform() -> Platform:
         publisher=publisher(),
         bulk=PostgresBulkStore(),
         messaging=messaging,
+        outbox=PostgresOutbox(),
         bulkhead=guard().resize,
         checks={
             "database": health.database,

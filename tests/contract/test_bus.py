@@ -222,6 +222,15 @@ def test_a_message_that_no_broker_takes_is_refused_before_anything_is_sent(url, 
         assert consumer.wait_for(1) == [b"2"]
 
 
+def test_a_topic_that_cannot_be_one_is_refused_with_its_messages_only(url, topic, publisher):
+    with pytest.raises(MessageRefused) as caught:
+        publisher.publish([message(topic, 1), message("not/one", 2), message(topic, 3), message("not/one", 4)])
+    assert list(caught.value.reasons) == [1, 3]
+    publisher.publish([message(topic, 5)])
+    with Consumer(quick(url), [topic]) as consumer:
+        assert consumer.wait_for(1) == [b"5"]
+
+
 def test_many_threads_share_a_publisher(url, topic, publisher):
     def publish(key: str) -> None:
         for start in range(0, 100, 10):

@@ -3,19 +3,24 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from io import StringIO
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from application.messages import Inbox, Relay, Trigger, signal
 from application.operations import Operations
-from application.ports import Lease, Message, Verdict
+from application.ports import Lease, Message, Refused, Verdict
 from application.recovery import claim_due, drive
+from domain.calls import LARGEST_MESSAGE
 from domain.definition import Await, Publish
 from domain.entities import Saga
-from domain.exceptions import BrokerUnavailable, LeaseLost
+from domain.exceptions import BrokerUnavailable, LeaseLost, MessageRefused
 from domain.outcomes import Succeeded
+from infrastructure import database_numbers, pulsar_bus
 from infrastructure.definition_store import DefinitionStore
+from infrastructure.models import OutboxRow
 from infrastructure.outbox_store import PostgresOutbox
 from infrastructure.saga_store import PostgresSagaStore
 from tests.support.dialogue import ANNA, START, step, workflow
@@ -31,17 +36,20 @@ ASK = step(
     undo_publish=Publish(topic="commands", body={"type": "Undo", "undo_of": "${saga.do_key}"}),
     reject_when="${response.type == 'refused'}",
 )
+LARGE = Publish(topic="commands", body={"type": "Do", "text": "${input.text}"})
 WORKFLOW = workflow(step("a"), ASK, step("b"), name="messages_test", deadline=120.0)
 
 
 class Broker:
     def __init__(self) -> None:
         self.sent: list[Message] = []
-        self.up = True
+        self.up, self.most = True, 10**6
 
     def publish(self, messages):
         if not self.up:
             raise BrokerUnavailable
+        if too_large := {at: "too large" for at, each in enumerate(messages) if len(each.body) > self.most}:
+            raise MessageRefused(too_large)
         self.sent += messages
 
 
@@ -201,6 +209,89 @@ def test_a_driver_that_was_fenced_off_sends_nothing(bench, broker, relay):
     with pytest.raises(LeaseLost):
         bench.store.checkpoint(saga, saga.record(Succeeded(), START), stolen)
     assert relay.send_some() == 0
+
+
+# --- what no broker takes -------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_no_broker_takes_is_put_aside_and_holds_up_nobody(bench, broker, relay, caplog):
+    saga, other = started(bench), started(bench)
+    [large] = OutboxRow.objects.filter(saga_id=saga.id, topic="commands")
+    broker.most = len(relay.outbox.waiting(100)[-1].message.body) + 200
+    OutboxRow.objects.filter(id=large.id).update(payload={**large.payload, "more": "x" * broker.most})
+    sent_before = [each.number for each in relay.outbox.waiting(100)]
+
+    with caplog.at_level("ERROR", "saga.outbox"):
+        assert relay.send_some() > 0
+        assert relay.send_some() == len(sent_before) - 1
+
+    assert relay.send_some() == 0
+    assert [command["saga_id"] for command in commands(broker)] == [str(other.id)]
+    told = [json.loads(message.body)["seq"] for message in broker.sent if message.key == str(saga.id)]
+    assert told == sorted(told), "each saga's order holds"
+    assert "put aside" in caplog.text
+    [refused] = relay.outbox.refused()
+    assert refused == Refused(large.id, saga.id, large.seq, "commands", "too large")
+
+
+@pytest.mark.parametrize("what", ["retry", "drop"])
+def test_a_person_sends_it_after_all_or_lets_it_go(bench, broker, relay, what):
+    started(bench)
+    broker.most = 10
+    while relay.send_some():
+        pass
+    numbers = [refused.number for refused in relay.outbox.refused()]
+    broker.most = 10**6
+
+    assert run("list").count("too large") == len(numbers) > 1
+    assert "a --reason" in run("drop", numbers[0])
+    assert run(what, *numbers, "--reason", "told by mail").count("put back" if what == "retry" else "dropped")
+    assert "there is no such message" in run(what, numbers[0], "--reason", "again")
+
+    assert (relay.send_some(), relay.outbox.refused()) == (len(numbers) if what == "retry" else 0, [])
+
+
+def run(*given):
+    out = StringIO()
+    try:
+        call_command("saga_outbox", *map(str, given), stdout=out)
+    except CommandError as error:
+        return str(error)
+    return out.getvalue()
+
+
+def test_what_waits_and_what_was_put_aside_is_measured(bench, broker, relay):
+    started(bench)
+    assert measured("waiting_current") == OutboxRow.objects.count()
+    broker.most = 10
+    while relay.send_some():
+        pass
+    assert (measured("refused_current"), measured("waiting_current")) == (OutboxRow.objects.count(), 0)
+    assert measured("oldest_seconds") == 0
+
+
+def measured(name):
+    families = {family.name: family for family in database_numbers.numbers(START)}
+    return families[f"saga_outbox_{name}"].samples[0].value
+
+
+def test_a_saga_whose_message_no_broker_would_take_turns_back(bench, broker, relay):
+    whole = replace(WORKFLOW, steps=(step("a"), replace(ASK, publish=LARGE), step("b")), version=2)
+    definitions = DefinitionStore([whole])
+    definitions.register()
+    store = PostgresSagaStore(definitions)
+    bench.engine = replace(bench.engine, store=store, definitions=definitions)
+
+    saga = bench.start(workflow="messages_test", input={"text": "x" * LARGEST_MESSAGE})
+
+    assert saga.status == "COMPENSATED"
+    assert f"bytes, {LARGEST_MESSAGE} is the most" in saga.failure.reason
+    assert bench.services.left == []
+    assert not OutboxRow.objects.exists()
+
+
+def test_what_a_saga_may_send_a_broker_takes_with_its_key_and_properties():
+    assert LARGEST_MESSAGE + 10_000 < pulsar_bus.LARGEST
 
 
 # --- sagas that a message starts ------------------------------------------------------------------------------------

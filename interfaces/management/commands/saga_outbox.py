@@ -1,0 +1,48 @@
+"""Messages that no broker would take: see them, send them after all, or let them go."""
+
+import getpass
+import logging
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from interfaces.platform import platform
+
+logger = logging.getLogger("saga")
+
+
+class Command(BaseCommand):
+    """`python manage.py saga_outbox list|retry|drop`."""
+
+    help = (
+        "Messages that were put aside, because no broker would take them: list them, `retry` one (it goes out behind "
+        "those of its saga that went out meanwhile), or `drop` one that its readers were told of in another way. Its "
+        "saga is not pruned before that."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """What to do, and to which."""
+        parser.add_argument("what", choices=["list", "retry", "drop"])
+        parser.add_argument("numbers", nargs="*", type=int, metavar="NUMBER", help="as `list` shows them")
+        parser.add_argument("--reason", help="why; needed to drop, and logged")
+        parser.add_argument("--actor", default=getpass.getuser(), help="who; logged (default: you, %(default)s)")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Do it."""
+        what, numbers = options["what"], options["numbers"]
+        if what == "list":
+            for refused in platform().outbox.refused():
+                self.stdout.write(
+                    f"{refused.number}  saga {refused.saga_id} event {refused.seq}  {refused.topic}  {refused.reason}"
+                )
+            return
+        if not numbers or (what == "drop" and not options["reason"]):
+            raise CommandError(f"{what}: say which{', and a --reason' if what == 'drop' else ''}")
+        for number in numbers:
+            if not platform().outbox.settle(number, send=what == "retry"):
+                raise CommandError(f"{number}: there is no such message, or it was not put aside")
+            done = "put back" if what == "retry" else "dropped"
+            more = {"number": number, "actor": options["actor"], "reason": options["reason"]}
+            logger.warning("a message that had been put aside was %s", done, extra=more)
+            self.stdout.write(f"{number}: {done}")
