@@ -418,7 +418,7 @@ class _Graveyard:
             "ORIGIN_MESSAGE_ID": delivery.id,
             "REASON": reason,
         }
-        self._publisher.publish([replace(message, topic=topic, properties={**message.properties, **added})])
+        self._publisher.publish([_cut(replace(message, topic=topic, properties={**message.properties, **added}))])
         logger.warning("a message went to the dead letters", extra={**delivery.described(), "reason": reason})
 
     def _open(self, topic: str) -> None:
@@ -483,6 +483,14 @@ def _require_sendable(messages: Sequence[Message]) -> None:
 def _size(message: Message) -> int:
     properties = sum(len(name.encode()) + len(value.encode()) for name, value in message.properties.items())
     return len(message.body) + len(message.key.encode()) + properties
+
+
+def _cut(message: Message) -> Message:
+    """What is too large once it says where it comes from goes without its end, and says of how many bytes it was."""
+    if _size(message) <= LARGEST:
+        return message
+    cut = replace(message, properties={**message.properties, "CUT_FROM": str(len(message.body))})
+    return replace(cut, body=cut.body[: max(0, len(cut.body) - (_size(cut) - LARGEST))])
 
 
 def _message(topic: str, raw: pulsar.Message) -> Message:

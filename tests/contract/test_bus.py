@@ -231,6 +231,22 @@ def test_a_topic_that_cannot_be_one_is_refused_with_its_messages_only(url, topic
         assert consumer.wait_for(1) == [b"5"]
 
 
+def test_a_message_that_is_too_large_for_the_dead_letters_goes_there_without_its_end(
+    url, topic, publisher, monkeypatch
+):
+    publisher.publish([Message(topic, "k", b"x" * 5000, {}), message(topic, 2)])
+    monkeypatch.setattr(pulsar_bus, "LARGEST", 5000)
+    verdicts = {b"2": Verdict.DONE}
+    with (
+        Consumer(quick(url), [topic], verdict=lambda each: verdicts.get(each.body, Verdict.DEAD)) as consumer,
+        Consumer(quick(url), [dead_letter_topic(topic, "s")], "people") as dead,
+    ):
+        consumer.wait_for(2)
+        [body] = dead.wait_for(1)
+    assert dead.received[0].properties["CUT_FROM"] == "5000"
+    assert (0 < len(body) < 5000, set(body)) == (True, {ord("x")})
+
+
 def test_many_threads_share_a_publisher(url, topic, publisher):
     def publish(key: str) -> None:
         for start in range(0, 100, 10):
