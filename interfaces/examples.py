@@ -1,12 +1,12 @@
-"""What to send to try each shipped workflow: inputs that the reference participants can meet."""
+"""What to send to try each shipped workflow: inputs that the reference participants can meet, again and again."""
 
 from typing import Any
 
 from interfaces.contracts import EXAMPLE_FOOD_ORDER, EXAMPLE_ORDER
 
 EXAMPLE_INPUTS: dict[str, dict[str, Any]] = {
-    # A slip is cashed out once; 10001 to 15000 are the user 458's, and each can be.
-    "cashout_flow": {"bet_slip_id": 123, "user_id": 456, "bookmaker_type": "SYSTEM", "bookmaker_id": "system"},
+    # Of a standing bet: another slip is cashed out once.
+    "cashout_flow": {"bet_slip_id": 129, "user_id": 456, "bookmaker_type": "SYSTEM", "bookmaker_id": "system"},
     "commandes": EXAMPLE_ORDER,
     "flight_booking": {
         "flight_id": 123,

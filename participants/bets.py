@@ -24,6 +24,8 @@ class Slip(NamedTuple):
     """Whether its liability may not be changed."""
     held: bool = False
     """Whether it is under review, which is noticed only when the cash-out is completed."""
+    standing: bool = False
+    """Whether the bet is placed anew whenever it is cashed out, so that this can be seen again and again."""
 
 
 SLIPS: Final = (
@@ -33,6 +35,7 @@ SLIPS: Final = (
     Slip(126, FROZEN_BETTOR, 10_000, 2_000, 1_500, 20_000),
     Slip(127, BETTOR, 10_000, 2_000, 1_500, 20_000, locked=True),
     Slip(128, BETTOR, 10_000, 2_000, 1_500, 20_000, held=True),
+    Slip(129, BETTOR, 10_000, 2_000, 1_500, 10**15, standing=True),
     *(Slip(number, LOAD_BETTOR, 1_000, 2_000, 1_600, 2_000) for number in range(10_001, 15_001)),
 )
 WALLETS: Final = ((BETTOR, 10_000, "ACTIVE"), (FROZEN_BETTOR, 10_000, "FROZEN"), (LOAD_BETTOR, 0, "ACTIVE"))

@@ -29,13 +29,18 @@ CREATE TABLE IF NOT EXISTS cashout_quotes (
     bet_slip_id INTEGER NOT NULL REFERENCES bet_slips,
     amount_cents INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS standing_bets (bet_slip_id INTEGER PRIMARY KEY);
 """
 _SEED_SLIPS = [(slip.id, slip.user_id, slip.stake, slip.odds, slip.status, slip.held) for slip in SLIPS]
-SEED = (("INSERT OR IGNORE INTO bet_slips VALUES (?, ?, ?, ?, ?, ?)", _SEED_SLIPS),)
+SEED = (
+    ("INSERT OR IGNORE INTO bet_slips VALUES (?, ?, ?, ?, ?, ?)", _SEED_SLIPS),
+    ("INSERT OR IGNORE INTO standing_bets VALUES (?)", [(slip.id,) for slip in SLIPS if slip.standing]),
+)
 
 _SLIP = "SELECT bet_slip_id, user_id, stake_cents, odds_thousandths, status, held FROM bet_slips WHERE bet_slip_id = ?"
 _QUOTE = "SELECT amount_cents FROM cashout_quotes WHERE quote_id = ? AND bet_slip_id = ?"
 _KEEP_QUOTE = "INSERT INTO cashout_quotes (quote_id, bet_slip_id, amount_cents) VALUES (?, ?, ?)"
+_STANDING = "SELECT 1 FROM standing_bets WHERE bet_slip_id = ?"
 _MOVE = "UPDATE bet_slips SET status = ? WHERE bet_slip_id = ? AND status = ?"
 
 
@@ -115,8 +120,7 @@ def cash_out(cursor: sqlite3.Cursor, call: Call, wanted: tuple[str, Decimal]) ->
     quoted = cursor.execute(_QUOTE, (quote_id, slip.bet_slip_id)).fetchone()
     if quoted is None or quoted[0] != money * 100:
         return refusal(409, "quote_differs", f"Bet slip {slip.bet_slip_id} has no quote {quote_id} of {money}")
-    cursor.execute(_MOVE, ("CASHED_OUT", slip.bet_slip_id, "OPEN"))
-    if cursor.rowcount == 0:
+    if not _moved(cursor, slip.bet_slip_id, "CASHED_OUT", "OPEN"):
         return refusal(409, "not_open", f"Bet slip {slip.bet_slip_id} is {slip.status}")
     answer = Answer(200, {"status": "CASHED_OUT", "bet_slip_id": slip.bet_slip_id, "amount": float(money)})
     return Applied(answer, str(slip.bet_slip_id), money)
@@ -125,11 +129,18 @@ def cash_out(cursor: sqlite3.Cursor, call: Call, wanted: tuple[str, Decimal]) ->
 def reopen(cursor: sqlite3.Cursor, call: Call, _: None, done: Answer) -> Applied | Answer:
     """Open a bet slip again that was cashed out."""
     slip_id = done.body["bet_slip_id"]
-    cursor.execute(_MOVE, ("OPEN", call.parameters["bet_slip_id"], "CASHED_OUT"))
-    if cursor.rowcount == 0 or str(slip_id) != call.parameters["bet_slip_id"]:
+    if str(slip_id) != call.parameters["bet_slip_id"] or not _moved(cursor, slip_id, "OPEN", "CASHED_OUT"):
         return refusal(409, "other_slip", f"That call cashed out bet slip {slip_id}, and this is another")
     money = Decimal(str(done.body["amount"]))
     return Applied(Answer(200, {"status": "OPEN", "bet_slip_id": slip_id}), str(slip_id), money)
+
+
+def _moved(cursor: sqlite3.Cursor, slip_id: int, status: str, before: str) -> bool:
+    """Whether the slip has changed its status, or is one of a standing bet, which is open before and after."""
+    if cursor.execute(_STANDING, (slip_id,)).fetchone():
+        return True
+    cursor.execute(_MOVE, (status, slip_id, before))
+    return cursor.rowcount == 1
 
 
 def _slip(cursor: sqlite3.Cursor, call: Call) -> Slip | None:

@@ -188,3 +188,17 @@ def test_what_cannot_be_is_refused_with_its_code(services, name, call, status, c
     body = {"amount": 1000, "quote_id": "q"} if method == "POST" else None
     answer = services[name].call(method, path, body, key=f"{uuid4()}:x:do")
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_a_standing_bet_is_cashed_out_again_and_again_and_each_time_once(services):
+    standing = next(slip.id for slip in SLIPS if slip.standing)
+    for _ in range(3):
+        place, saga_id = f"/api/bet-slips/{standing}/", uuid4()
+        asked = {"user_id": BETTOR, "live_odds": 1.5}
+        quote = services["betting"].call("POST", f"{place}cashout-quotes/", asked, key=f"{saga_id}:quote:do").json()
+        cashed = [services["betting"].call("POST", f"{place}cashout/", quote, key=f"{saga_id}:step:do") for _ in "ab"]
+        assert [(each.status_code, each.json()["status"]) for each in cashed] == [(200, "CASHED_OUT")] * 2
+        undo = {"undo_of": f"{saga_id}:step:do"}
+        assert services["betting"].call("POST", f"{place}reopen/", undo, key=f"{saga_id}:step:undo").ok
+        assert [operation for _, operation, _ in services["betting"].effects(str(saga_id))] == ["do", "undo"]
+        assert services["betting"].get(place)["status"] == "OPEN"

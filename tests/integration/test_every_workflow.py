@@ -113,6 +113,12 @@ def test_it_goes_through(bench):
     assert {place.split(":")[0].split("[")[0] for place, _ in effects} == effective
 
 
+@pytest.mark.parametrize("workflow", EXAMPLE_INPUTS)
+def test_its_example_goes_through_again_and_again(bench):
+    for _ in range(3):
+        bench.ended(bench.run(), completed=True)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(("workflow", "index"), steps_of(answered))
 def test_a_step_that_is_refused_or_not_answered(bench, index, fault):
