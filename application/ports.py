@@ -68,7 +68,10 @@ class Seen:
 
 
 class SagaStore(Protocol):
-    """Where sagas live. Every write is one statement, and is refused with LeaseLost when the lease is not held."""
+    """Where sagas live. Every write is one statement, and is refused with LeaseLost when the lease is not held.
+
+    With its events go the business ids that became known (domain/business_ids.py).
+    """
 
     def create(
         self, saga: Saga, events: Sequence[SagaEvent], lease: Lease | None, request: IdempotentRequest | None

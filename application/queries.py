@@ -9,7 +9,10 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SagaFilter:
-    """Which sagas; None does not filter. `q` is an id or a correlation id, `before` the last id of the page before."""
+    """Which sagas; None does not filter.
+
+    `q` is an id, a correlation id or a business id, `before` the last id of the page before.
+    """
 
     workflow: str | None = None
     status: str | None = None

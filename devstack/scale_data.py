@@ -18,6 +18,8 @@ SHARED_CORRELATION = "migration"
 RARE = 20
 """Sagas of each rare kind."""
 LIVE = 100
+SHARED_CUSTOMER = "customer-of-many"
+"""A business id that a twentieth of all sagas have, all of them among the oldest."""
 
 # Of every 100 orders 3 were refused. The ids are UUIDv7 over the last 90 days, in the order in which they are stored.
 _FINISHED_WITH_HISTORY = """
@@ -49,7 +51,14 @@ WITH stored AS (
             FROM generate_series(%(first)s::int, %(last)s) AS number
         ) AS numbered
     ) AS saga
-    RETURNING id, created_at
+    RETURNING id, created_at, data, correlation_id
+), known AS (
+    INSERT INTO saga_business_ids (value, saga_id, name)
+    SELECT business.value, stored.id, business.name
+    FROM stored CROSS JOIN LATERAL (VALUES
+        ('commande_id', gen_random_uuid()::text),
+        ('client_id', CASE correlation_id WHEN %(shared)s THEN %(customer)s ELSE data #>> '{input,client_id}' END)
+    ) AS business (name, value)
 )
 INSERT INTO saga_evenements (saga_id, seq, type, at, status, state, previous_state, step, action, attempt, outcome,
     reason, output, service, http_method, http_status, duration)
@@ -103,17 +112,21 @@ _WORDS = {
     "rare_workflow": RARE_WORKFLOW,
     "rare_tenant": RARE_TENANT,
     "shared": SHARED_CORRELATION,
+    "customer": SHARED_CUSTOMER,
 }
 
 
 def ensure(sagas: int, events: int, chunk: int, progress: Callable[[int, int], None]) -> None:
     """Fill an empty database, or keep one that has been filled so; anything else is emptied first."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT (SELECT count(*) FROM sagas), (SELECT count(*) FROM saga_evenements)")
-        if cursor.fetchone() != (sagas + LIVE, sagas * events):
-            cursor.execute("TRUNCATE sagas, saga_evenements")
+        cursor.execute(
+            "SELECT (SELECT count(*) FROM sagas), (SELECT count(*) FROM saga_evenements),"
+            " (SELECT count(*) FROM saga_business_ids)"
+        )
+        if cursor.fetchone() != (sagas + LIVE, sagas * events, sagas * 2):
+            cursor.execute("TRUNCATE sagas, saga_evenements, saga_business_ids")
             fill(sagas, events, chunk, progress)
-        cursor.execute("VACUUM (ANALYZE) sagas, saga_evenements, saga_definitions")
+        cursor.execute("VACUUM (ANALYZE) sagas, saga_evenements, saga_business_ids, saga_definitions")
 
 
 def sizes() -> str:

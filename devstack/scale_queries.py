@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 from django.db import connection, transaction
 
 from application.queries import EventFilter, SagaFilter
-from devstack.scale_data import RARE_TENANT, RARE_WORKFLOW, SHARED_CORRELATION
+from devstack.scale_data import RARE_TENANT, RARE_WORKFLOW, SHARED_CORRELATION, SHARED_CUSTOMER
+from infrastructure.models import BusinessIdRow
 from infrastructure.retention import PostgresRetention
 from infrastructure.saga_queries import PostgresSagaQueries
 from infrastructure.saga_store import _STATEMENTS
@@ -150,6 +151,9 @@ def _filters(middle: dict[str, Any], started: dict[str, datetime]) -> dict[str, 
         "created in the future (none)": SagaFilter(created_after=datetime.now(UTC) + hour),
         "q=id": SagaFilter(q=str(middle["id"])),
         "q=correlation id": SagaFilter(q=middle["correlation_id"]),
+        "q=business id": SagaFilter(q=_business_id_of(middle["id"])),
+        "q=business id (of many)": SagaFilter(q=SHARED_CUSTOMER),
+        "q=business id (of many), a page in the middle": SagaFilter(q=SHARED_CUSTOMER, before=_saga_at(0.02)["id"]),
         "q (none)": SagaFilter(q=str(uuid4())),
     }
 
@@ -185,6 +189,10 @@ def _saga_at(part: float) -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, [part])
         return dict(zip(("id", "created_at", "correlation_id"), cursor.fetchone(), strict=True))
+
+
+def _business_id_of(saga_id: UUID) -> str:
+    return str(BusinessIdRow.objects.filter(saga_id=saga_id, name="commande_id").values_list("value", flat=True).get())
 
 
 def _ask(statement: str, values: Any) -> list[Any]:

@@ -147,6 +147,8 @@ class SagaDefinition:
     """Seconds for all the steps; None takes the engine's SAGA_TIMEOUT. Undo has no deadline."""
     masked: tuple[str, ...] = ()
     """Names of fields, at any depth and in any case, whose values people may not see; beside those of masking.py."""
+    business_ids: Mapping[str, str] = field(default_factory=dict)
+    """Name -> template over input, steps and saga: the ids by which people of the business look for a saga."""
 
     def __post_init__(self) -> None:
         faults = find_faults(self)

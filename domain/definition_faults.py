@@ -28,6 +28,7 @@ STEEPEST = 100
 """The largest growth of a retry's wait."""
 LONGEST_NAME = 100
 """Characters of a name that a definition gives to, or hides of, its values."""
+MOST_BUSINESS_IDS = 10
 SAGA_FIELDS = frozenset({"id", "workflow", "correlation_id", "do_key"})
 
 
@@ -40,7 +41,7 @@ def find_faults(definition: "SagaDefinition") -> list[str]:
         if step.name in known:
             faults.append(f"steps[{index}].name: {step.name!r} is used twice; give each step its own name")
         known.add(step.name)
-    return faults
+    return [*faults, *_business_id_faults(definition.business_ids, known)]
 
 
 def _whole_faults(definition: "SagaDefinition") -> Iterator[str]:
@@ -61,6 +62,25 @@ def _whole_faults(definition: "SagaDefinition") -> Iterator[str]:
     for index, name in enumerate(definition.masked):
         if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME:
             yield f"masked[{index}]: must be a field's name, of 1 to {LONGEST_NAME} characters"
+
+
+def _business_id_faults(templates: Mapping[str, str], steps: set[str]) -> Iterator[str]:
+    """What is wrong with the ids by which a saga is looked for; they may read whatever any step gave."""
+    known = frozenset({"input", "saga", *(f"steps.{name}" for name in steps)})
+    scope = _Scope(known, saga_fields=SAGA_FIELDS - {"do_key"})
+    if len(templates) > MOST_BUSINESS_IDS:
+        yield f"business_ids: must be at most {MOST_BUSINESS_IDS}, each is looked up by an index"
+    for name, template in templates.items():
+        where = f"business_ids.{name}"
+        if not isinstance(name, str) or not STEP_NAME.fullmatch(name):
+            yield f"{where}: {name!r} must be letters, digits and _, beginning with a letter"
+        if not isinstance(template, str):
+            yield f"{where}: must be a text"
+            continue
+        faults = list(scope.faults(template, where))
+        if not faults and not any(isinstance(part, Expression) for part in parse(template)):
+            yield f"{where}: must have a ${{...}}, or all sagas would have the same"
+        yield from faults
 
 
 def _state_faults(definition: "SagaDefinition") -> Iterator[str]:
@@ -269,6 +289,7 @@ class _Scope:
 
     known: frozenset[str]
     own_step: str = ""
+    saga_fields: frozenset[str] = SAGA_FIELDS
 
     def faults(self, text: str, where: str) -> Iterator[str]:
         """What is wrong with the expressions in this text."""
@@ -291,8 +312,8 @@ class _Scope:
             if self.own_step and root == "response":
                 return f"{_NO_OUTPUT}; use its input and ${{saga.do_key}}"
             return f"reads {root!r}, which is not known here (known: {', '.join(sorted(self.known))})"
-        if root == "saga" and name not in SAGA_FIELDS:
-            return f"reads saga.{name}; there is {', '.join(f'saga.{known}' for known in sorted(SAGA_FIELDS))}"
+        if root == "saga" and name not in self.saga_fields:
+            return f"reads saga.{name}; there is {', '.join(f'saga.{known}' for known in sorted(self.saga_fields))}"
         return None
 
     def _step_fault(self, name: str | None) -> str:

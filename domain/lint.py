@@ -62,6 +62,7 @@ class Limits:
 def lint(definition: SagaDefinition, limits: Limits) -> list[Finding]:
     """What may not be meant, in the order of the definition."""
     findings = [*_time_findings(definition, limits), *_input_findings(definition), *_masked_findings(definition)]
+    findings += _business_id_findings(definition)
     if not limits.broker:
         findings += [_info(place, NO_BROKER) for place in definition.topics()]
     for index, step in enumerate(definition.steps):
@@ -231,6 +232,16 @@ def _masked_findings(definition: SagaDefinition) -> Iterator[Finding]:
             yield _info(f"masked[{index}]", f"nothing in the definition is called {name!r}; is it spelled right?")
 
 
+def _business_id_findings(definition: SagaDefinition) -> Iterator[Finding]:
+    """Ids for people to look for and to see, that are made of what they may not see."""
+    own = frozenset(name.casefold() for name in definition.masked)
+    for name, template in definition.business_ids.items():
+        read = (part for each in _expressions(template) for path in each.reads for part in path)
+        hidden = next((part for part in (name, *read) if is_masked(part, own)), None)
+        if hidden:
+            yield _warning(f"business_ids.{name}", f"is stored and shown to be looked for by, yet {hidden!r} is masked")
+
+
 def _names(definition: SagaDefinition) -> Iterator[str]:
     """The names that it has for values: of the input's schema, in what it sends and keeps, and of what it reads."""
     yield from _keys(definition.input_schema)
@@ -275,6 +286,8 @@ def _output_findings(definition: SagaDefinition, index: int) -> Iterator[Finding
 
 def _all_templates(definition: SagaDefinition) -> Iterator[tuple[str, Expression, bool]]:
     """Every expression with its place, and whether it may be null there."""
+    for path, expression, _ in _placed(definition.business_ids, "business_ids"):
+        yield path, expression, True
     for index, step in enumerate(definition.steps):
         where = f"steps[{index}]"
         for name in ("when", "foreach", "reject_when", "reject_reason", "output"):

@@ -178,6 +178,10 @@ class Progress:
         if self.held and not was_held:
             self.held_from, self.held_at = before, event.at
 
+    def scope(self) -> Scope:
+        """What templates of the whole may read, of no call in particular."""
+        return {"input": self.origin.input, "steps": self.outputs, "saga": self._saga_scope}
+
     # --- questions ----------------------------------------------------------------------------------------------
 
     def _key(self, work: Work, action: Action) -> str:
@@ -245,7 +249,7 @@ class Progress:
         return None
 
     def _find_items(self, step: Step) -> list[Any]:
-        scope = {"input": self.origin.input, "steps": self.outputs, "saga": self._saga_scope}
+        scope = self.scope()
         wanted = step.when is None or render(step.when, scope)
         if not isinstance(wanted, bool):
             raise TemplateError(f"when {step.when} is {wanted!r}, not true or false")

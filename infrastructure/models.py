@@ -167,6 +167,23 @@ class OutboxRow(models.Model):
         ]
 
 
+class BusinessIdRow(models.Model):
+    """An id by which people know a saga; written once, when it became known.
+
+    Its own table: an index on a column of `sagas` that is filled in while the saga runs would cost every checkpoint.
+    """
+
+    pk = models.CompositePrimaryKey("value", "saga_id", "name")
+    value = models.TextField()
+    saga_id = models.UUIDField()
+    name = models.TextField()
+
+    class Meta:
+        db_table = "saga_business_ids"
+        verbose_name = "business id"
+        indexes = [models.Index(fields=["saga_id"], name="saga_business_ids_of")]  # they go with their saga
+
+
 class WorkerRow(models.Model):
     """A worker process, and when it last said that it is at work."""
 

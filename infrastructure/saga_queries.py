@@ -58,14 +58,14 @@ class PostgresSagaQueries:
         return _page(_conditions(chosen), limit)
 
     def _found(self, chosen: SagaFilter, text: str, limit: int) -> list[dict[str, Any]]:
-        """By an id, or a correlation id: whatever a person has at hand."""
-        found = []
+        """By an id, a correlation id or a business id: whatever a person has at hand."""
+        found = _page(Q(id__in=_listed(chosen, limit, business_id=text)), limit)
         if chosen.correlation_id in {None, text}:
-            found = self.sagas(replace(chosen, q=None, correlation_id=text), limit)
+            found += self.sagas(replace(chosen, q=None, correlation_id=text), limit)
         with contextlib.suppress(ValueError):
-            named = {row["id"] for row in found}
-            found += [row for row in _page(_conditions(chosen) & Q(id=UUID(text)), 1) if row["id"] not in named]
-        return sorted(found, key=itemgetter("id"), reverse=True)[:limit]
+            found += _page(_conditions(chosen) & Q(id=UUID(text)), 1)
+        once = {row["id"]: row for row in found}
+        return sorted(once.values(), key=itemgetter("id"), reverse=True)[:limit]
 
     def by_ids(self, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
         """See `SagaQueries`."""
@@ -159,10 +159,10 @@ def _made_at(time: datetime, seconds: int) -> UUID:
     return UUID(int=max(milliseconds, 0) << 80)
 
 
-def _listed(chosen: SagaFilter, limit: int) -> RawSQL:
+def _listed(chosen: SagaFilter, limit: int, business_id: str | None = None) -> RawSQL:
     """sql/listed.sql: the ids of a page, by filters of which no order of ids is the index."""
     first, beyond = _ids(chosen)
-    named = chosen.correlation_id is not None
+    named = chosen.correlation_id is not None or business_id is not None
     kinds = [] if named else _kinds(chosen)
     parameters = {
         **{name: getattr(chosen, name) for name in (*_KINDS, "correlation_id", "active")},
@@ -170,6 +170,7 @@ def _listed(chosen: SagaFilter, limit: int) -> RawSQL:
         "versions": [version for _, version, _ in kinds],
         "statuses": [status.value for _, _, status in kinds],
         "live": not named and chosen.active is not False and (not chosen.status or SagaStatus(chosen.status) in LIVE),
+        "business_id": business_id,
         "first": first,
         "beyond": beyond,
         "created_after": chosen.created_after or _EVER,

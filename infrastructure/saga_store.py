@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
+from itertools import chain, combinations, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import psycopg2
 from django.db import OperationalError, connection
 
 from application.ports import Claimed, Definitions, Existing, IdempotentRequest, Lease, Seen
+from domain.business_ids import newly_known
 from domain.entities import Saga
 from domain.events import Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import LeaseLost, SagaError, SagaNotFound, StoreUnavailable
@@ -49,21 +50,25 @@ def _statement(name: str, text: str) -> _Statement:
 
 
 def _statements() -> dict[str, _Statement]:
-    """Each file of sql/ by its name; where a part of it is `-- only` for some, the whole is `<name>_whole` besides.
+    """Each file of sql/ by its name; with parts that are `-- only` for some also as `<name>_<part>` and so on.
 
     A part that has nothing to do is not free: an empty insert costs a twentieth of a checkpoint.
     """
     found = {}
     for path in (Path(__file__).parent / "sql").glob("*.sql"):
         text = path.read_text()
-        plain = _ONLY.sub("", text)
-        found[path.stem] = _statement(path.stem, plain)
-        if plain != text:
-            found[f"{path.stem}_whole"] = _statement(f"{path.stem}_whole", text)
+        parts = sorted({part[1] for part in _ONLY.finditer(text)})
+        for chosen in chain.from_iterable(combinations(parts, size) for size in range(len(parts) + 1)):
+            name = "_".join((path.stem, *chosen))
+            found[name] = _statement(name, _with(text, chosen))
     return found
 
 
-_ONLY = re.compile(r"^-- only .*?^-- always\n", re.MULTILINE | re.DOTALL)
+def _with(text: str, parts: tuple[str, ...]) -> str:
+    return _ONLY.sub(lambda part: part[0] if part[1] in parts else "", text)
+
+
+_ONLY = re.compile(r"^-- only with (\w+).*?^-- always\n", re.MULTILINE | re.DOTALL)
 _STATEMENTS = _statements()
 _PREPARED: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 """Which statements each open connection knows."""
@@ -109,8 +114,7 @@ class PostgresSagaStore:
         }
         if lease is None:
             parameters["sync"] = "on"
-        whole = lease is None or parameters["messages"] is not None
-        if self._run("create_whole" if whole else "create", parameters)[0][0]:
+        if self._run(_variant("create", parameters, messages=lease is None), parameters)[0][0]:
             return None
         return self._existing(saga, request)
 
@@ -128,9 +132,8 @@ class PostgresSagaStore:
             "wake_at": saga.wake_at() if saga.driverless else None,
             "expected_seq": events[0].seq - 1,
         }
-        statement = "checkpoint" if parameters["messages"] is None else "checkpoint_whole"
         began = time.perf_counter()
-        stored = self._run(statement, parameters)[0][0]
+        stored = self._run(_variant("checkpoint", parameters), parameters)[0][0]
         observe_checkpoint(parameters["sync"], time.perf_counter() - began)
         if not stored and not self._run("landed", parameters):
             raise LeaseLost(f"another driver owns saga {saga.id} now")
@@ -270,7 +273,20 @@ def _checkpoint_values(saga: Saga, events: Sequence[SagaEvent], events_topic: st
         "sync": "on" if saga.must_be_durable else "off",
         "events": _json(events),
         "messages": _messages(saga, events, events_topic),
+        "business_ids": _business_ids(saga, events),
     }
+
+
+def _variant(statement: str, parameters: dict[str, Any], *, messages: bool = False) -> str:
+    """The statement with the parts that have something to do, as `_statements` names it."""
+    ids = "_ids" if parameters["business_ids"] is not None else ""
+    return f"{statement}{ids}{'_messages' if messages or parameters['messages'] is not None else ''}"
+
+
+def _business_ids(saga: Saga, events: Sequence[SagaEvent]) -> str | None:
+    """Those that became known with these events."""
+    known = newly_known(saga, events)
+    return _json([{"value": value, "name": name} for name, value in known.items()]) if known else None
 
 
 def _messages(saga: Saga, events: Sequence[SagaEvent], events_topic: str | None) -> str | None:

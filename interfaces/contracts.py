@@ -121,6 +121,10 @@ SAGA = _object(
         "parked_reason": _or_null(TEXT),
         "input": ANY_OBJECT,
         "outputs": ANY_OBJECT,
+        "business_ids": {
+            **ANY_OBJECT,
+            "description": "The ids that it can be found by (`q`), by name: those known now",
+        },
         "seq": COUNT,
         "events": TEXT,
     }
@@ -302,9 +306,10 @@ DEFINITION_BODY = _object(
         "deadline": {**NUMBER, "description": "Seconds for all the steps; SAGA_TIMEOUT unless told"},
         **dict.fromkeys(_STATES, TEXT),
         "masked": {**_list(TEXT), "description": "Names of fields whose values people may not see"},
+        "business_ids": {**ANY_OBJECT, "description": "Name -> template of an id to look for a saga by"},
         "steps": {**_list(ANY_OBJECT), "description": "docs/workflows.md explains their fields"},
     },
-    optional=("title", "input_schema", "deadline", "masked"),
+    optional=("title", "input_schema", "deadline", "masked", "business_ids"),
 ) | {"example": EXAMPLE_DEFINITION}
 
 COMMANDE_INPUT: Schema = dict(COMMANDES.input_schema)

@@ -152,7 +152,7 @@ _SAGA_FILTERS = [
     _query("created_after", "From this time on (RFC 3339)"),
     _query("created_before", "Before this time (RFC 3339)"),
     _query("active", "`true`: not finished; `false`: finished", openapi.TYPE_BOOLEAN),
-    _query("q", "A saga id or a correlation id"),
+    _query("q", "A saga id, a correlation id or a business id, whole"),
     *_PAGE,
 ]
 saga_list = _route(

@@ -8,6 +8,7 @@ from typing import Any
 from application.explanation import explain
 from application.operations import Preview
 from application.ports import Publication, Seen
+from domain.business_ids import business_ids
 from domain.calls import Task
 from domain.definition import Publish, Request, SagaDefinition, Step
 from domain.entities import Saga
@@ -38,6 +39,7 @@ def saga_json(saga: Saga) -> dict[str, Any]:
         "parked_reason": saga.parked_reason,
         "input": origin.input,
         "outputs": saga.outputs,
+        "business_ids": business_ids(saga),
         "wake_at": saga.wake_at(),
         "deadline_at": saga.deadline_at,
         "created_at": origin.started_at,

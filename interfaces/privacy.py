@@ -21,6 +21,7 @@ def masked_saga(shown: dict[str, Any], saga: Saga) -> dict[str, Any]:
         **{name: mask(shown[name]) for name in _TEXTS if name in shown},
         "error": failure and replace(failure, reason=mask(failure.reason)),
         "input": mask(shown["input"]),
+        "business_ids": mask(shown["business_ids"]),
         "outputs": {step: mask(output) for step, output in shown["outputs"].items()},
     }
 

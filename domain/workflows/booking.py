@@ -31,7 +31,7 @@ def _post(service: str, path: str, body: Any) -> Request:
 
 BOOKING = SagaDefinition(
     name="flight_booking",
-    version=1,
+    version=2,  # 2 can be found by its ids, and masks personal data
     title="Flight booking",
     input_schema={
         "type": "object",
@@ -56,6 +56,13 @@ BOOKING = SagaDefinition(
                 },
             },
         },
+    },
+    masked=("gender",),
+    business_ids={
+        "booking_reference": "${steps.CONFIRM_BOOKING.booking_reference}",
+        "flight_id": "${input.flight_id}",
+        "user_id": "${input.user_id}",
+        "transaction_id": "${steps.PROCESS_PAYMENT.transaction_id}",
     },
     initial_state="BOOKING_REQUESTED",
     completed_state="BOOKING_CONFIRMED",

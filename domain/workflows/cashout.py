@@ -34,7 +34,7 @@ class CashoutState(StrEnum):
 
 CASHOUT = SagaDefinition(
     name="cashout_flow",
-    version=1,
+    version=2,  # 2 can be found by its ids
     title="Cash-out of an open bet slip",
     input_schema={
         "type": "object",
@@ -47,6 +47,7 @@ CASHOUT = SagaDefinition(
             "bookmaker_id": {"type": "string", "minLength": 1, "maxLength": 100},
         },
     },
+    business_ids={"bet_slip_id": "${input.bet_slip_id}", "user_id": "${input.user_id}"},
     initial_state=CashoutState.PENDING.value,
     completed_state=CashoutState.COMPLETED.value,
     compensating_state=CashoutState.ROLLING_BACK.value,

@@ -35,7 +35,7 @@ _STOCK = "/api/ddd/inventaire/stock-local/${item.produit_id}/${input.magasin_id}
 
 COMMANDES = SagaDefinition(
     name="commandes",
-    version=2,  # 1 took any price that the catalogue gave, "12,50" too
+    version=3,  # 1 took any price that the catalogue gave, "12,50" too; 3 can be found by its ids
     title="Création de commande e-commerce",
     input_schema={
         "type": "object",
@@ -60,6 +60,7 @@ COMMANDES = SagaDefinition(
             },
         },
     },
+    business_ids={"commande_id": "${steps.creation_commande.commande_id}", "client_id": "${input.client_id}"},
     initial_state=EtatSaga.EN_ATTENTE.value,
     completed_state=EtatSaga.SAGA_TERMINEE.value,
     compensating_state=EtatSaga.COMPENSATION_EN_COURS.value,

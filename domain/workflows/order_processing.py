@@ -58,7 +58,7 @@ CONFIRMATION_BODY = {"type": "object", "properties": {"order_id": {"type": "inte
 
 ORDER_PROCESSING = SagaDefinition(
     name="order_processing",
-    version=1,
+    version=2,  # 2 can be found by its ids, and masks personal data
     title="Food order",
     input_schema={
         "type": "object",
@@ -73,6 +73,13 @@ ORDER_PROCESSING = SagaDefinition(
                 "prefixItems": [ORDER_BODY, PAYMENT_BODY, CONFIRMATION_BODY],
             },
         },
+    },
+    masked=("delivery_latitude", "delivery_longitude"),
+    business_ids={
+        "entity_id": "${input.entity_id}",
+        "customer_id": "${input.step_data[0].customer_id}",
+        "order_id": "${steps.create_order.id}",
+        "payment_id": "${steps.process_payment.id}",
     },
     initial_state="PENDING",
     completed_state="COMPLETED",

@@ -7,7 +7,7 @@ CREATED, FAILED = "alliance_created", "alliance_failed"
 
 PARTNER_CREATION = SagaDefinition(
     name="partner_creation",
-    version=1,
+    version=2,  # 2 can be found by its ids, and masks personal data
     title="Partner creation",
     deadline=120.0,
     input_schema={
@@ -20,6 +20,11 @@ PARTNER_CREATION = SagaDefinition(
             "telefono": {"type": "string", "pattern": r"^\+?[0-9][0-9 ().-]{4,28}$"},
             "direccion": {"type": "string", "minLength": 1, "maxLength": 500},
         },
+    },
+    masked=("direccion",),
+    business_ids={
+        "partner_id": "${steps.create_partner.partner_id}",
+        "alliance_id": "${steps.create_alliance.alliance_id}",
     },
     initial_state="started",
     completed_state="completed",

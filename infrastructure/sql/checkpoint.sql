@@ -29,5 +29,12 @@ WITH durability AS MATERIALIZED (
     FROM saga, json_to_recordset(%(messages)s::json) AS message (seq int, topic text, payload jsonb)
     ORDER BY message.seq
 -- always
+-- only with ids
+), known AS (
+    INSERT INTO saga_business_ids (value, saga_id, name)
+    SELECT id.value, saga.id, id.name
+    FROM saga, json_to_recordset(%(business_ids)s::json) AS id (value text, name text)
+    ON CONFLICT DO NOTHING
+-- always
 )
 SELECT count(*) FROM saga

@@ -39,6 +39,13 @@ WITH durability AS MATERIALIZED (
 ), told AS MATERIALIZED (
     SELECT pg_notify('saga_due', '') FROM saga WHERE %(token)s::uuid IS NULL AND %(wake_at)s::timestamptz IS NOT NULL
 -- always
+-- only with ids
+), known AS (
+    INSERT INTO saga_business_ids (value, saga_id, name)
+    SELECT id.value, saga.id, id.name
+    FROM saga, json_to_recordset(%(business_ids)s::json) AS id (value text, name text)
+    ON CONFLICT DO NOTHING
+-- always
 )
 SELECT (SELECT count(*) FROM saga)
 -- only with messages, or without a driver

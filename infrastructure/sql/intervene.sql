@@ -23,6 +23,11 @@ WITH saga AS (
     SELECT saga.id, message.seq, message.topic, message.payload, %(at)s::timestamptz
     FROM saga, json_to_recordset(%(messages)s::json) AS message (seq int, topic text, payload jsonb)
     ORDER BY message.seq
+), known AS (
+    INSERT INTO saga_business_ids (value, saga_id, name)
+    SELECT id.value, saga.id, id.name
+    FROM saga, json_to_recordset(%(business_ids)s::json) AS id (value text, name text)
+    ON CONFLICT DO NOTHING
 ), told AS MATERIALIZED (
     SELECT pg_notify('saga_due', '') FROM saga WHERE %(wake_at)s::timestamptz IS NOT NULL
 )

@@ -1,4 +1,5 @@
--- Delete a batch of finished sagas, those that finished first, with their history and their published messages.
+-- Delete a batch of finished sagas, those that finished first, with their history, their published messages and
+-- their business ids.
 -- It is one short transaction. SKIP LOCKED lets several prune side by side: each takes what the others have not.
 -- The index saga_finished gives the batch in order, and `since` keeps the scan from walking over what the batches before
 -- have deleted: their entries stay in the index until vacuum, or the oldest open transaction, lets them go.
@@ -13,6 +14,8 @@ WITH batch AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ), messages AS (
     DELETE FROM saga_outbox WHERE saga_id = ANY (ARRAY(SELECT id FROM batch)) RETURNING 1
+), known AS (
+    DELETE FROM saga_business_ids WHERE saga_id = ANY (ARRAY(SELECT id FROM batch))
 ), history AS (
     DELETE FROM saga_evenements WHERE saga_id = ANY (ARRAY(SELECT id FROM batch)) RETURNING 1
 ), deleted AS (

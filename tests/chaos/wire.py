@@ -1,7 +1,8 @@
 """A proxy of PostgreSQL's wire protocol that looks for the product's checkpoints, and strikes some.
 
 Only the framing is understood: a message is a letter, a length and a body. A statement is one `Q`; its answer ends
-with `Z` (ready for the next). The product's statements are recognised by their text, `EXECUTE saga_checkpoint (...)`.
+with `Z` (ready for the next). The product's statements are recognised by their text: `EXECUTE saga_checkpoint (...)`,
+or `saga_checkpoint_ids`.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from tests.chaos.faults import Fault
 from tests.chaos.plan import Plan, Tally
 
 WANTS_ENCRYPTION = {80877103, 80877104}
-STATEMENT = re.compile(rb"EXECUTE saga_(checkpoint|create) \(")
+STATEMENT = re.compile(rb"EXECUTE saga_(checkpoint|create)(?:_ids)? \(")
 SAGA = re.compile(rb"'([0-9a-f-]{36})'::uuid")
 CORRELATION = re.compile(rb"'(chaos-\d+-\d+)'")
 NO_ROW = b"D" + (11).to_bytes(4) + (1).to_bytes(2) + (1).to_bytes(4) + b"0"

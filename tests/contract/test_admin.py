@@ -16,7 +16,13 @@ api = api_support.api
 
 PARTNER = {"nombre": "Café Sol", "email": "sol@example.org", "telefono": "+34 600 000 000", "direccion": "c/ Mayor 1"}
 SLIP = {"bet_slip_id": 123, "user_id": 456}
-PAGES = ["/admin/", "/admin/sagas/", "/admin/events/", "/admin/definitions/", "/admin/definitions/cashout_flow/1/"]
+PAGES = [
+    "/admin/",
+    "/admin/sagas/",
+    "/admin/events/",
+    "/admin/definitions/",
+    f"/admin/definitions/cashout_flow/{CASHOUT.version}/",
+]
 
 
 @pytest.fixture
@@ -144,7 +150,7 @@ def test_of_a_saga_that_a_later_release_began_nothing_is_shown_that_it_might_mas
 
 def test_a_workflow_is_shown_with_its_steps(browser):
     assert "6: cashout_validation" in browser.get("/admin/definitions/").content.decode()
-    assert "6 steps" in browser.get("/admin/definitions/cashout_flow/1/").content.decode()
+    assert "6 steps" in browser.get(f"/admin/definitions/cashout_flow/{CASHOUT.version}/").content.decode()
     assert browser.get("/admin/definitions/cashout_flow/99/").status_code == 404
 
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import api_support
 import pytest
-from api_support import DONE, ORDER, START, shaped
+from api_support import CLIENT, DONE, ORDER, START, shaped
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
@@ -123,6 +123,26 @@ def test_one_saga_has_what_its_list_has_and_more(api, sagas):
 
         assert {name: saga[name] for name in row} == row
         assert saga["events"] == f"{SAGAS}{row['id']}/events/"
+
+
+def test_a_saga_is_found_by_its_business_ids_newest_first_and_by_key(api, sagas):
+    assert listed(api, "q=c-1") == [sagas[0]]
+    assert listed(api, f"q={CLIENT}") == sagas[::-1]
+    assert listed(api, f"q={CLIENT}&limit=2") == sagas[:0:-1]
+    assert listed(api, f"q={CLIENT}&limit=2&cursor={sagas[1]}") == [sagas[0]]
+    assert listed(api, f"q={CLIENT}&status=FAILED") == listed(api, f"q={CLIENT}&correlation_id=desk-2") == [sagas[1]]
+    assert listed(api, f"q={CLIENT}&active=true&workflow=commandes&state=VERIFICATION_STOCK") == [sagas[2]]
+    assert listed(api, "q=c-") == listed(api, f"q={CLIENT}&tenant=other") == listed(api, "q=c-1&status=FAILED") == []
+
+
+def test_what_is_an_id_and_a_correlation_id_too_is_listed_once(api, sagas):
+    named = api.post(START, {"workflow": "commandes", "input": ORDER, "correlation_id": CLIENT}).json()["id"]
+    assert listed(api, f"q={CLIENT}") == [named, *sagas[::-1]]
+
+
+def test_a_saga_shows_the_business_ids_that_are_known(api, sagas):
+    shown = [shaped(api.get(f"{SAGAS}{saga}/"), contracts.SAGA_DETAIL)["business_ids"] for saga in sagas[:2]]
+    assert shown == [{"commande_id": "c-1", "client_id": CLIENT}, {"client_id": CLIENT}]
 
 
 def test_a_completed_saga_shows_what_its_steps_gave(api, sagas):

@@ -18,7 +18,7 @@ from infrastructure.definition_store import DefinitionStore
 from infrastructure.saga_store import PostgresSagaStore
 from tests.support.dialogue import START
 from tests.support.memory_store import MemorySagaStore
-from tests.support.stored_sagas import MINUTE, WORKFLOW, driven, everything, lease, new_saga, same
+from tests.support.stored_sagas import MINUTE, WORKFLOW, driven, everything, found_by, lease, new_saga, same
 
 REQUEST = IdempotentRequest("key-1", b"hash")
 
@@ -244,6 +244,51 @@ def test_a_look_says_who_drives(store):
     assert store.look(saga.id).driven_until is None
     with pytest.raises(SagaNotFound):
         store.look(uuid4())
+
+
+# --- business ids ---------------------------------------------------------------------------------------------------
+
+
+def test_an_id_is_stored_with_what_made_it_known(store):
+    saga, held = driven(store)
+    assert found_by(store, saga.id) == {("number", "1")}
+    store.checkpoint(saga, saga.record(Unavailable("busy"), START), held)
+    assert found_by(store, saga.id) == {("number", "1")}
+    store.checkpoint(saga, saga.record(Succeeded({"id": "r-7"}), START), held)
+    assert found_by(store, saga.id) == {("number", "1"), ("receipt", "r-7")}
+    store.checkpoint(saga, saga.record(Succeeded({"id": 2.0}), START), held)
+    assert found_by(store, saga.id) == {("number", "1"), ("receipt", "r-7"), ("both", "1-2.0")}
+
+
+def test_an_undone_saga_is_found_as_before(store):
+    saga, held = driven(store)
+    for outcome in (Succeeded({"id": "r-7"}), Rejected("no"), Succeeded()):
+        store.checkpoint(saga, saga.record(outcome, START), held)
+    assert saga.status == "COMPENSATED"
+    assert found_by(store, saga.id) == {("number", "1"), ("receipt", "r-7")}
+
+
+def test_what_gives_no_id_is_no_fault(store):
+    saga, events = new_saga(given={"n": None})
+    held = lease()
+    store.create(saga, events, held, None)
+    for output in ({"id": ["r-7"]}, {"id": "x" * 201}):
+        store.checkpoint(saga, saga.record(Succeeded(output), START), held)
+    assert saga.status == "COMPLETED"
+    assert found_by(store, saga.id) == set()
+
+
+def test_a_saga_that_nobody_drives_yet_is_found_too(store):
+    saga, events = new_saga()
+    store.create(saga, events, None, None)
+    assert found_by(store, saga.id) == {("number", "1")}
+
+
+def test_who_does_not_own_the_saga_adds_no_id(store):
+    saga, _ = driven(store)
+    with pytest.raises(LeaseLost):
+        store.checkpoint(saga, saga.record(Succeeded({"id": "r-7"}), START), lease())
+    assert found_by(store, saga.id) == {("number", "1")}
 
 
 # --- idempotency ----------------------------------------------------------------------------------------------------

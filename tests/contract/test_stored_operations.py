@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from infrastructure.saga_store import PostgresSagaStore
 from tests.support.dialogue import ANNA, START
 from tests.support.driving import Bench
 from tests.support.memory_store import MemorySagaStore
-from tests.support.stored_sagas import MINUTE, WORKFLOW, driven, everything, lease, new_saga, same
+from tests.support.stored_sagas import MINUTE, WORKFLOW, driven, everything, found_by, lease, new_saga, same
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -54,6 +55,12 @@ def test_what_a_person_did_is_stored_and_due_at_once(store, operations):
     [claimed] = store.claim(lease(), START, 10)
     assert same(claimed.saga, acted)
     assert not claimed.abandoned
+
+
+def test_an_id_that_a_person_supplied_is_stored_with_the_act(store, operations):
+    saga = waiting(store)
+    operations.act(saga.id, partial(Saga.skip, step="a", output={"id": "by hand"}), ANNA)
+    assert found_by(store, saga.id) == {("number", "1"), ("receipt", "by hand")}
 
 
 def test_a_saga_that_is_driven_is_left_to_its_driver(store, operations):

@@ -91,7 +91,7 @@ def test_five_round_trips(served, monkeypatch):
         saga_store, "_execute", lambda name, values: (statements.append(name), execute(name, values))[1]
     )
     place(engine)
-    assert statements == ["create", "checkpoint", "checkpoint", "checkpoint", "checkpoint"]
+    assert statements == ["create_ids", "checkpoint", "checkpoint", "checkpoint", "checkpoint_ids"]
 
 
 def test_the_waits_come_before_each_effect_and_at_the_end(served, monkeypatch):

@@ -20,7 +20,7 @@ from django.db import IntegrityError, connection, transaction
 from application.retention import prune
 from domain.workflows.commandes import COMMANDES
 from infrastructure.definition_store import DefinitionStore
-from infrastructure.models import OutboxRow, SagaEventRow, SagaRow
+from infrastructure.models import BusinessIdRow, OutboxRow, SagaEventRow, SagaRow
 from infrastructure.retention import PostgresRetention
 from interfaces.management.commands import saga_prune
 from tests.support.dialogue import step, workflow
@@ -94,11 +94,15 @@ def left() -> set[UUID]:
 def test_finished_sagas_past_their_time_go_with_all_that_is_theirs():
     young = saga(89.9)
     for status in STATES:
-        message(saga(90.1, status=status), published_at=NOW)
+        old = saga(90.1, status=status)
+        message(old, published_at=NOW)
+        BusinessIdRow.objects.create(value="c-1", saga_id=old, name="commande_id")
+    BusinessIdRow.objects.create(value="c-1", saga_id=young, name="commande_id")
     told = pruned("--older-than", "90d")
 
     assert left() == {young}
     assert not OutboxRow.objects.exists()
+    assert list(BusinessIdRow.objects.values_list("saga_id", flat=True)) == [young]
     assert "commandes: 3 sagas\ndeleted 3 sagas, 6 events and 3 messages that finished before " in told
 
 

@@ -27,7 +27,8 @@ SAGAS, EVENTS = 50_000, 4
 PAGES = 400
 """8 kB each, for 51 rows over several indexes; `sagas` has some 4,000 here, each of its indexes some 500."""
 PAGES_A_DELETED_SAGA = 30
-"""Its row, its four events, their index entries; each is found, marked, and looked for again by the trigger."""
+"""Its row, its four events, its two business ids, their index entries; each is found and marked; all but the ids are
+looked for again by the trigger."""
 NO_INDEX = {"events step (none)", "events type=saga_parked (none)"}
 """Steps and types that are in no event are looked for in all of them: an index would be written to at every event."""
 
@@ -38,12 +39,12 @@ def plans(django_db_setup: None, django_db_blocker: pytest.FixtureDef) -> Iterat
     with django_db_blocker.unblock():
         try:
             with connection.cursor() as cursor:  # what other tests rolled back still takes room
-                cursor.execute("TRUNCATE sagas, saga_evenements, saga_definitions")
+                cursor.execute("TRUNCATE sagas, saga_evenements, saga_business_ids, saga_definitions")
             scale_data.ensure(SAGAS, EVENTS, SAGAS, lambda *_: None)
             yield {name: plan for name, (plan,) in scale_queries.measured(rounds=1)}
         finally:
             with connection.cursor() as cursor:
-                cursor.execute("TRUNCATE sagas, saga_evenements, saga_definitions")
+                cursor.execute("TRUNCATE sagas, saga_evenements, saga_business_ids, saga_definitions")
             connection.close()
 
 

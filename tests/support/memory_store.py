@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from application.ports import Claimed, Existing, IdempotentRequest, Lease, Seen
+from domain.business_ids import newly_known
 from domain.definition import SagaDefinition
 from domain.entities import Saga
 from domain.events import SagaEvent
@@ -23,6 +24,8 @@ class Row:
     owner: str | None
     lease_expires_at: datetime | None
     wake_at: datetime | None
+    business_ids: set[tuple[str, str]] = field(default_factory=set)
+    """(name, value)."""
 
     @property
     def due_at(self) -> datetime | None:
@@ -55,6 +58,7 @@ class MemorySagaStore:
             owner=lease.owner if lease else None,
             lease_expires_at=lease.expires_at if lease and not saga.driverless else None,
             wake_at=None if lease and not saga.driverless else saga.wake_at(),
+            business_ids=set(newly_known(saga, events).items()),
         )
         return None
 
@@ -73,6 +77,7 @@ class MemorySagaStore:
         if len(row.events) != events[0].seq - 1:
             raise LeaseLost
         row.events += events
+        row.business_ids |= set(newly_known(saga, events).items())
         row.lease_expires_at = None if saga.driverless else lease.expires_at
         row.wake_at = saga.wake_at() if saga.driverless else None
 
@@ -104,6 +109,7 @@ class MemorySagaStore:
         if len(row.events) != events[0].seq - 1 or (row.lease_expires_at and row.lease_expires_at > now):
             raise LeaseLost
         row.events += events
+        row.business_ids |= set(newly_known(saga, events).items())
         row.token = row.owner = row.lease_expires_at = None
         row.wake_at = saga.wake_at()
 

@@ -14,7 +14,12 @@ from domain.progress import Origin
 from tests.support.dialogue import START, step, workflow
 from tests.support.memory_store import MemorySagaStore
 
-WORKFLOW = workflow(step("a"), step("b"), name="store_test")
+WORKFLOW = workflow(
+    step("a"),
+    step("b"),
+    name="store_test",
+    business_ids={"number": "${input.n}", "receipt": "${steps.a.id}", "both": "${input.n}-${steps.b.id}"},
+)
 MINUTE = timedelta(minutes=1)
 
 
@@ -61,7 +66,18 @@ def everything(store: Any) -> Any:
         cursor.execute("SELECT * FROM sagas ORDER BY id")
         sagas = cursor.fetchall()
         cursor.execute("SELECT * FROM saga_evenements ORDER BY saga_id, seq")
-        return [(*row[:6], *map(bytes_or_same, row[6:])) for row in sagas], cursor.fetchall()
+        events = cursor.fetchall()
+        cursor.execute("SELECT * FROM saga_business_ids ORDER BY saga_id, name, value")
+        return [(*row[:6], *map(bytes_or_same, row[6:])) for row in sagas], events, cursor.fetchall()
+
+
+def found_by(store: Any, saga_id: UUID) -> set[tuple[str, str]]:
+    """The ids under which the saga is stored to be looked for, each as (name, value)."""
+    if isinstance(store, MemorySagaStore):
+        return store.rows[saga_id].business_ids
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, value FROM saga_business_ids WHERE saga_id = %s", [saga_id])
+        return set(cursor.fetchall())
 
 
 def bytes_or_same(value: Any) -> Any:

@@ -78,7 +78,7 @@ class Command(BaseCommand):
         parser.add_argument("--workflow", help="only this workflow")
         parser.add_argument("--status", choices=[status.value for status in SagaStatus], help="only this status")
         parser.add_argument("--active", action="store_true", default=None, help="only those that are not finished")
-        parser.add_argument("--q", metavar="ID", help="a saga id or a correlation id")
+        parser.add_argument("--q", metavar="ID", help="a saga id, a correlation id or a business id")
         parser.add_argument("--limit", type=_limit, default=20, help=f"1 to {MOST}, 20 unless told")
 
     def _add_verb(self, parser: ArgumentParser, verb: str) -> None:

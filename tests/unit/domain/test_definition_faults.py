@@ -9,6 +9,8 @@ from domain.definition import Request, RetryPolicy, SagaDefinition, Step
 from domain.exceptions import DefinitionInvalid
 from tests.support.dialogue import step, workflow
 
+THERE_IS = "saga.correlation_id, saga.id, saga.workflow"
+
 
 def request(**options: Any) -> Request:
     return Request(**{"service": "svc", "method": "POST", "path": "/a", **options})
@@ -67,6 +69,29 @@ class TestTheWhole:
         found = "must be a field's name, of 1 to 100 characters"
         assert refused(step("a"), masked=names) == [f"masked[{index}]: {found}" for index in range(3)]
         assert refused(step("a"), masked="email") == ["masked: must be a list of names"]
+
+    @pytest.mark.parametrize(
+        ("name", "template", "fault"),
+        [
+            ("order", "${steps.b.id}", "${steps.b.id} reads the output of 'b', which is not an earlier step"),
+            ("order", "${item.id}", "${item.id} reads 'item', which is not known here (known: input, saga, steps.a)"),
+            ("o", "${response}", "${response} reads 'response', which is not known here (known: input, saga, steps.a)"),
+            ("order", "${steps}", "${steps} reads all steps; name one of the earlier ones"),
+            ("o", "${saga.do_key}", "${saga.do_key} reads saga.do_key; there is " + THERE_IS),
+            ("order", "${input.", "'${input.' has a ${ that is not closed"),
+            ("order", "the order", "must have a ${...}, or all sagas would have the same"),
+            ("order", 7, "must be a text"),
+            ("order-id", "${input.id}", "'order-id' must be letters, digits and _, beginning with a letter"),
+        ],
+    )  # fmt: skip
+    def test_is_found_by_ids_that_its_templates_can_give(self, name, template, fault):
+        assert refused(step("a"), business_ids={name: template}) == [f"business_ids.{name}: {fault}"]
+
+    def test_is_found_by_a_few_ids(self):
+        ids = {f"id{number}": "${input.id}" for number in range(11)}
+        assert refused(step("a"), business_ids=ids) == [
+            "business_ids: must be at most 10, each is looked up by an index"
+        ]
 
     def test_takes_an_object_described_in_json(self):
         assert refused(step("a"), input_schema={"type": "array"}) == ["input_schema.type: must be 'object'"]

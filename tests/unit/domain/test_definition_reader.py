@@ -80,6 +80,15 @@ def test_names_to_mask_are_a_list_of_texts():
     assert faults(lambda content: content.update(masked="seat")) == {"masked": ["must be a list, not a text"]}
 
 
+def test_business_ids_are_texts_by_name():
+    assert faults(lambda content: content["business_ids"].update(flight=7)) == {
+        "business_ids.flight": ["must be a text"]
+    }
+    assert faults(lambda content: content.update(business_ids=[])) == {
+        "business_ids": ["must be an object, not a list"]
+    }
+
+
 def test_a_step_without_a_name_is_the_only_thing_wrong_with_those_that_read_it():
     def change(content):
         content["steps"][2]["action"]["body"] = {"id": "${steps.book}", "x": "${steps.nobody}"}

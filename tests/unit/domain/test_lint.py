@@ -194,3 +194,28 @@ class TestMasked:
         steps = (step("a", action=asked), step("b", action=None, publish=told))
 
         assert not [path for path in found(*steps, **definition) if path.startswith("masked")]
+
+
+class TestBusinessIds:
+    def test_one_that_shows_what_is_masked(self):
+        ids = {
+            "customer": "${input.email}",
+            "phone": "${input.id}",
+            "street": "${input.address.street}",
+            "order": "${input.id}",
+        }
+        hidden = [
+            path
+            for path, message in found(step("a"), business_ids=ids, masked=("Street",)).items()
+            if "is masked" in message
+        ]
+
+        assert hidden == ["business_ids.customer", "business_ids.phone", "business_ids.street"]
+
+    def test_what_they_read_is_read_and_must_be_there(self):
+        ids = {"order": "${input.order}", "gone": "${input.gone}", "no": "${steps.a.no}", "score": "${steps.a.score}"}
+        scored = step("a", output={"score": "${response.score}"})
+
+        findings = found(scored, step("b"), business_ids=ids, input_schema=takes("order", "other"))
+
+        assert sorted(findings) == ["business_ids.gone", "business_ids.no", "input_schema.properties.other"]

@@ -18,6 +18,7 @@ WHOLE = SagaDefinition(
     input_schema={"type": "object", "required": ["lines"]},
     deadline=12.5,
     masked=("address", "seat"),
+    business_ids={"flight": "${input.flight}", "booking": "B-${steps.book[0].id}"},
     initial_state="NEW",
     completed_state="DONE",
     compensating_state="TURNING",
@@ -80,7 +81,10 @@ def test_every_field_is_another_than_its_default():
     plain = Step(name="book", action=WHOLE.steps[0].action, safe=True)
     step = {field.name for field in fields(Step)} - {"name", "action", "safe", "pivot"}
 
-    assert all(getattr(WHOLE, name) != getattr(unset, name) for name in ("title", "input_schema", "deadline", "masked"))
+    assert all(
+        getattr(WHOLE, name) != getattr(unset, name)
+        for name in ("title", "input_schema", "deadline", "masked", "business_ids")
+    )
     assert all(any(getattr(each, name) != getattr(plain, name) for each in WHOLE.steps[:2]) for name in step)
 
 
@@ -91,6 +95,7 @@ def test_every_field_is_another_than_its_default():
         {"title": "Other"},
         {"deadline": None},
         {"masked": ()},
+        {"business_ids": {"flight": "${input.flight}"}},
         {"steps": WHOLE.steps[:2]},
         {"input_schema": {"type": "object"}},
     ],
@@ -100,7 +105,8 @@ def test_any_change_changes_the_fingerprint(change):
 
 
 def test_the_order_of_names_does_not_change_the_fingerprint():
-    turned = replace(WHOLE, input_schema=dict(reversed(WHOLE.input_schema.items())))
+    schema, ids = (dict(reversed(each.items())) for each in (WHOLE.input_schema, WHOLE.business_ids))
+    turned = replace(WHOLE, input_schema=schema, business_ids=ids)
 
     assert fingerprint(turned) == fingerprint(WHOLE)
 
@@ -158,7 +164,7 @@ def test_a_field_that_was_not_there_when_it_was_stored_has_its_default():
 def test_a_field_that_is_not_made_use_of_is_not_written_so_that_an_earlier_release_can_read_it():
     _, _, pay, _ = to_json(WHOLE)["steps"]
 
-    assert "masked" not in to_json(replace(WHOLE, masked=()))
+    assert {"masked", "business_ids"}.isdisjoint(to_json(replace(WHOLE, masked=(), business_ids={})))
     assert set(pay) == {"name", "action", "pivot", "concurrency", "reject_reason", "output", "retry", "undo_retry"}
     assert set(pay["action"]) == {"service", "method", "path", "timeout"}
 
