@@ -13,6 +13,7 @@ from application.ports import Notices, Outbox, Retention, Subscriber
 from application.publishing import Publisher
 from application.queries import Check, Heartbeat, SagaQueries
 from application.saga_orchestrator import SagaOrchestrator
+from application.statistics import Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Platform:
     engine: SagaOrchestrator
     operations: Operations
     queries: SagaQueries
+    statistics: Statistics
     heartbeat: Heartbeat
     notices: Callable[[], Notices]
     """Begins to listen for new work."""

@@ -30,6 +30,7 @@ from infrastructure.outbox_store import PostgresOutbox
 from infrastructure.retention import PostgresRetention
 from infrastructure.saga_queries import PostgresSagaQueries
 from infrastructure.saga_store import PostgresSagaStore
+from infrastructure.statistics import PostgresStatistics
 from interfaces.platform import Messaging, Platform
 
 logger = logging.getLogger("saga")
@@ -138,6 +139,7 @@ def platform() -> Platform:
         engine=engine(),
         operations=Operations(engine()),
         queries=PostgresSagaQueries(),
+        statistics=PostgresStatistics(),
         heartbeat=health.WorkerHeartbeat(),
         notices=PostgresNotices,
         retention=PostgresRetention(),

@@ -54,3 +54,12 @@ def took(row: dict[str, Any]) -> str:
 def status(word: str) -> SafeString:
     """A status as a pill: its colour says no more than its word."""
     return format_html('<span class="status" data-status="{}">{}</span>', word, word)
+
+
+@register.filter
+def share(part: float | None) -> str:
+    """A part of one in percent; what is nearly all or nearly none does not become all or none by rounding."""
+    if part is None:
+        return ""
+    percent = part * 100
+    return f"{min(max(percent, 0.1), 99.9) if 0 < part < 1 else percent:.3g} %"
