@@ -124,13 +124,13 @@ function nginx(r, found, lines) {
     lines.kong_node_info.push(`kong_node_info{${NODE},version="${r.variables.kong_version}"} 1`);
 }
 
-/* nginx of the wheel does not count its connections; the system knows them. */
+/* nginx of the wheel does not count its connections; the system knows them. One pattern over the whole text: going
+   through its lines costs a hundred times as much. */
 function active(r) {
     const port = Number(r.variables.kong_port).toString(16).toUpperCase().padStart(4, '0');
     try {
-        return fs.readFileSync('/proc/net/tcp').toString().split('\n').map(line => line.trim().split(/\s+/)).filter(
-            fields => fields.length > 3 && fields[1].endsWith(`:${port}`) && fields[3] === ESTABLISHED
-        ).length;
+        const found = fs.readFileSync('/proc/net/tcp', 'utf8').match(new RegExp(`:${port} \\w+:\\w+ ${ESTABLISHED} `, 'g'));
+        return found ? found.length : 0;
     } catch (error) {
         return null;
     }
