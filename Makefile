@@ -1,9 +1,9 @@
 # The few commands that this project is used and worked on with. `make` alone lists them.
-# Options of the programs: make run RUN="--base-port 9000", make bench BENCH="--rounds 9", make chaos CHAOS="--seed 7", make test PYTEST="-k stock".
+# Options of the programs: make run RUN="--base-port 9000", make bench BENCH="--rounds 9", make chaos CHAOS="--seed 7", make dashboards DASHBOARDS="--console https://sagas.example.org", make test PYTEST="-k stock".
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench chaos venv stop clean
+.PHONY: help run test lint bench chaos dashboards venv stop clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -17,7 +17,7 @@ export PIP_USER := no
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.installed ## everything on this machine: database, gateway, participants, orchestrator; Ctrl-C ends it
 	@exec $(PY) -m devstack.run $(RUN)
@@ -40,6 +40,9 @@ bench: $(VENV)/run.installed ## what a saga costs (docs/benchmark.md)
 
 chaos: $(VENV)/dev.installed ## thousands of sagas while everything is killed, cut and delayed (docs/chaos.md)
 	@exec $(PY) -m tests.chaos $(CHAOS)
+
+dashboards: $(VENV)/dev.installed ## Grafana's dashboards, from their program (docs/monitoring.md)
+	@exec $(PY) -m monitoring.grafana $(DASHBOARDS)
 
 venv: $(VENV)/dev.installed ## the virtual environment with all that development needs
 

@@ -17,17 +17,6 @@ from devstack.kong_rules import faults
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
 PUBLISHED = {"orchestrator": 8009, "kong": 8080, "grafana": 3000, "prometheus": 9090, "saga-db": 5439}
-METRICS = {
-    "saga_total",
-    "saga_duree_seconds_bucket",
-    "saga_echecs_total",
-    "saga_etapes_total",
-    "saga_compensations_total",
-    "saga_actives_current",
-    "services_externes_calls_total",
-    "services_externes_duree_seconds_bucket",
-    "kong_http_requests_total",
-}
 
 
 def run(tool, *arguments, **environment):
@@ -182,30 +171,16 @@ def test_prometheus_scrapes_services_of_the_stack_where_they_listen(compose):
     assert next(job for job in jobs if job["job_name"] == "saga-orchestrator")["metrics_path"] == "/metrics/"
 
 
-def test_grafana_finds_its_data_source_and_its_dashboards(compose):
+def test_grafana_finds_its_data_source_and_its_dashboards_and_opens_with_the_overview(compose):
     (source,) = load("monitoring/grafana/provisioning/datasources/prometheus.yml")["datasources"]
     assert source["url"] == "http://prometheus:9090"
+    assert (
+        source["jsonData"]["timeInterval"] == load("monitoring/prometheus/prometheus.yml")["global"]["scrape_interval"]
+    )
     (provider,) = load("monitoring/grafana/provisioning/dashboards/saga.yml")["providers"]
     mounts = {volume["target"]: volume["source"] for volume in compose["grafana"]["volumes"]}
-    assert Path(mounts[provider["options"]["path"]]) == ROOT / "monitoring" / "grafana" / "dashboards"
-
-
-def dashboards():
-    return sorted((ROOT / "monitoring" / "grafana" / "dashboards").glob("*.json"))
-
-
-@pytest.mark.parametrize("path", dashboards(), ids=lambda path: path.stem)
-def test_a_dashboard_asks_only_for_published_metrics_and_its_panels_do_not_overlap(path):
-    dashboard = json.loads(path.read_text(encoding="utf-8"))
-    (source,) = load("monitoring/grafana/provisioning/datasources/prometheus.yml")["datasources"]
-    panels, cells = dashboard["panels"], set()
-    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
-    for panel in panels:
-        grid = panel["gridPos"]
-        area = set(itertools.product(range(grid["x"], grid["x"] + grid["w"]), range(grid["y"], grid["y"] + grid["h"])))
-        assert not area & cells, panel["title"]
-        assert max(x for x, _ in area) < 24
-        cells |= area
-        assert panel["datasource"]["uid"] == source["uid"]
-        for target in panel["targets"]:
-            assert set(re.findall(r"\b(?:saga|services|kong)_\w+", target["expr"])) <= METRICS
+    inside = provider["options"]["path"]
+    assert Path(mounts[inside]) == ROOT / "monitoring" / "grafana" / "dashboards"
+    assert Path(mounts["/etc/grafana/provisioning"]) == ROOT / "monitoring" / "grafana" / "provisioning"
+    home = Path(compose["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert (Path(mounts[inside]) / home.relative_to(inside)).is_file()
