@@ -7,6 +7,8 @@ asked of the database at scrape time (database_numbers.py). docs/monitoring.md l
 import os
 import time
 from collections.abc import Sequence
+from functools import cache
+from typing import get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,7 +24,8 @@ from prometheus_client.registry import REGISTRY
 
 from domain.entities import Saga
 from domain.events import FINISHED, Action, EventType, SagaEvent
-from domain.outcomes import CallFacts, Outcome
+from domain.outcomes import CallFacts, Outcome, Succeeded
+from domain.workflows import shipped_definitions
 from infrastructure.database_numbers import InDatabase, Reader
 from infrastructure.process_numbers import GarbageWatch, Processes
 
@@ -36,6 +39,8 @@ DURATION = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
 FAILURES = Counter("saga_echecs", "Sagas that turned back or were parked", ["workflow", "type", "etape"])
+PARKED = "parked"
+"""The type of those that wait for a person; of the others it is the outcome."""
 STEPS = Counter("saga_etapes", "Answers to a step's calls, by outcome", ["workflow", "etape", "statut"])
 UNDOS = Counter("saga_compensations", "Answers to a step's undos, by outcome", ["workflow", "etape", "statut"])
 CALLS = Counter("services_externes_calls", "Calls to participants", ["service", "methode", "statut"])
@@ -98,7 +103,7 @@ def observe_events(saga: Saga, events: Sequence[SagaEvent]) -> None:
         elif event.type is EventType.STEP_FAILED:
             FAILURES.labels(workflow, event.outcome, step).inc()
         elif event.type is EventType.SAGA_PARKED:
-            FAILURES.labels(workflow, "parked", saga.failure.step if saga.failure else step).inc()
+            FAILURES.labels(workflow, PARKED, saga.failure.step if saga.failure else step).inc()
         elif event.status in FINISHED:
             DURATION.labels(workflow, event.status.value).observe((event.at - saga.origin.started_at).total_seconds())
 
@@ -125,11 +130,29 @@ def observe_request(route: str, method: str, status: int, seconds: float) -> Non
         _garbage.look(time.monotonic())
 
 
+@cache
+def _expect() -> None:
+    """What may happen in shipped workflows is 0 until it does: a series that begins at 1 never rose, to Prometheus."""
+    outcomes = {outcome.kind for outcome in get_args(Outcome)}
+    for definition in shipped_definitions():
+        SAGAS.labels(definition.name)
+        for status in FINISHED:
+            DURATION.labels(definition.name, status.value)
+        for step in definition.steps:
+            for outcome in outcomes:
+                STEPS.labels(definition.name, step.name, outcome)
+                if step.undoable:
+                    UNDOS.labels(definition.name, step.name, outcome)
+            for failure in (outcomes - {Succeeded.kind}) | {PARKED}:
+                FAILURES.labels(definition.name, failure, step.name)
+
+
 def exposition(version: str) -> bytes:
     """All metrics of all processes of this service, in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(Processes(version))
     registry.register(InDatabase(_reader.read))
+    _expect()
     _garbage.look(time.monotonic())
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         multiprocess.MultiProcessCollector(registry)
@@ -139,6 +162,7 @@ def exposition(version: str) -> bytes:
 
 def serve(version: str, host: str, port: int) -> None:
     """Tell the metrics of this one process on a port of its own; what the database knows, the service tells."""
+    _expect()
     REGISTRY.register(Processes(version))
     start_http_server(port, addr=host)
 

@@ -5,6 +5,7 @@ from monitoring.grafana.panels import Panel, count, lines, link, rows
 from monitoring.grafana.queries import (
     ALL,
     RANGE,
+    happened,
     increase,
     or_none,
     or_zero,
@@ -182,7 +183,7 @@ def throughput() -> tuple[Panel, ...]:
 
 def failures() -> tuple[Panel, ...]:
     """Which fail, where and why."""
-    by_step = increase("saga_echecs_total", ALL, "workflow", "type", "etape")
+    by_step = happened("saga_echecs_total", ALL, "workflow", "type", "etape")
     return (
         lines(
             "Failures, by type",

@@ -25,6 +25,16 @@ def increase(metric: str, where: str, *by: str, over: str = RANGE) -> str:
     return _summed("increase", metric, where, by, over)
 
 
+def happened(metric: str, where: str, *by: str) -> str:
+    """Events in the range, of the kinds that there were any of."""
+    return f"{increase(metric, where, *by)} > 0"
+
+
+def going_on(metric: str, where: str, *by: str) -> str:
+    """Events a second, of the kinds that there were any of in the range: the others would only crowd the panel."""
+    return f"{rate(metric, where, *by)} and {happened(metric, where, *by)}"
+
+
 def _summed(function: str, metric: str, where: str, by: tuple[str, ...], over: str) -> str:
     labels = f" by ({', '.join(by)}) " if by else ""
     selected = f"{metric}{{{where}}}" if where else metric

@@ -6,6 +6,8 @@ from monitoring.grafana.panels import Panel, bars, count, heat, lines, link, mat
 from monitoring.grafana.queries import (
     ONE,
     RANGE,
+    going_on,
+    happened,
     increase,
     or_none,
     or_zero,
@@ -140,12 +142,12 @@ def steps() -> tuple[Panel, ...]:
             " 429); unknown (may have been done: time-out, 5xx). The last two are retried, then undone: call the"
             " participant's team.",
             "cps",
-            {"{{etape}} {{statut}}": or_none(rate("saga_etapes_total", ONE, "etape", "statut"), "etape", "statut")},
+            {"{{etape}} {{statut}}": or_none(going_on("saga_etapes_total", ONE, "etape", "statut"), "etape", "statut")},
         ),
         matrix(
             "Answers in this range",
             "A row a step, a column an outcome; every attempt counts. Many more answers than sagas are retries.",
-            or_none(increase("saga_etapes_total", ONE, "etape", "statut"), "etape", "statut"),
+            or_none(happened("saga_etapes_total", ONE, "etape", "statut"), "etape", "statut"),
             row="etape",
             column="statut",
             empty=no_step,
@@ -179,7 +181,7 @@ def failures() -> tuple[Panel, ...]:
             "Sagas that turned back or were parked, a minute, by the step and the type of its failure. rejected is"
             " business; unavailable and unknown are technical; parked needs a person.",
             "cpm",
-            {"{{etape}} {{type}}": or_none(f"60 * {rate('saga_echecs_total', ONE, *by_step)}", *by_step)},
+            {"{{etape}} {{type}}": or_none(f"60 * {going_on('saga_echecs_total', ONE, *by_step)}", *by_step)},
             stacked=True,
             links=CONSOLE,
             width=16,
@@ -188,7 +190,7 @@ def failures() -> tuple[Panel, ...]:
             "Failures in this range",
             "A row a step, a column a type of failure. Click “Sagas in trouble” at the top for those that need a"
             " person.",
-            or_none(increase("saga_echecs_total", ONE, *by_step), *by_step),
+            or_none(happened("saga_echecs_total", ONE, *by_step), *by_step),
             row="etape",
             column="type",
             empty=NOTHING_FAILED,
@@ -205,13 +207,13 @@ def undos() -> tuple[Panel, ...]:
             "succeeded is the rule. unavailable and unknown are tried again; an undo that is given up, or refused,"
             " parks the saga: see “Failures”, type parked.",
             "cps",
-            {"{{etape}} {{statut}}": or_none(rate("saga_compensations_total", ONE, *by_step), *by_step)},
+            {"{{etape}} {{statut}}": or_none(going_on("saga_compensations_total", ONE, *by_step), *by_step)},
         ),
         matrix(
             "Undos in this range",
             "A row a step, a column an outcome; every attempt counts. Many more than turned-back sagas are undos"
             " repeated: the participant answers late or not at all.",
-            or_none(increase("saga_compensations_total", ONE, *by_step), *by_step),
+            or_none(happened("saga_compensations_total", ONE, *by_step), *by_step),
             row="etape",
             column="statut",
             empty="Nothing was undone in this time range.",

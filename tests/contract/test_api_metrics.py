@@ -14,6 +14,7 @@ from django.db import OperationalError
 from prometheus_client.parser import text_string_to_metric_families
 
 from domain.outcomes import Rejected, Unavailable, Unknown
+from domain.workflows import shipped_definitions
 from domain.workflows.commandes import EtatSaga
 from infrastructure import database_numbers, metrics
 from infrastructure.models import OutboxRow, SagaRow
@@ -119,6 +120,21 @@ def test_a_parked_saga_counts_as_a_failure_and_stays_live(api, numbers):
     }
     assert numbers.grown("saga_compensations_total") == {("reservation_stock", "rejected", "commandes"): 1}
     assert numbers.grown("saga_actives_current") == {("COMPENSATION_EN_COURS", "commandes"): 1}
+
+
+def test_what_can_happen_in_a_shipped_workflow_is_counted_from_zero(api):
+    """A series that begins at 1 has not risen: Prometheus would not see the first failure."""
+    found = scraped(api.get("/metrics/").content.decode())
+
+    for definition in shipped_definitions():
+        about = {"workflow": definition.name}
+        wanted = [("saga_total", about), ("saga_duree_seconds_count", about | {"status": "COMPENSATED"})]
+        for step in definition.steps:
+            wanted.append(("saga_echecs_total", about | {"etape": step.name, "type": "parked"}))
+            wanted.append(("saga_etapes_total", about | {"etape": step.name, "statut": "unknown"}))
+            if step.undoable:
+                wanted.append(("saga_compensations_total", about | {"etape": step.name, "statut": "rejected"}))
+        assert {(name, frozenset(labels.items())) for name, labels in wanted} <= found.keys()
 
 
 def test_a_repeated_request_counts_nothing(api, numbers):
