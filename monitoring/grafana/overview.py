@@ -30,6 +30,7 @@ IN_DEPTH = link(
     "${__data.fields.workflow} in depth", "/d/saga-workflow?var-workflow=${__data.fields.workflow}&${__url_time_range}"
 )
 IN_CONSOLE = link("${__data.fields.workflow} in the console", "${console}/console/workflows/${__data.fields.workflow}/")
+ITS_PARKED = link("Those parked", "${console}/console/?status=STUCK&workflow=${__data.fields.workflow}")
 TROUBLE = (link("Sagas in trouble", "${console}/console/trouble/"),)
 COMPLETED = f'{ALL},status="COMPLETED"'
 
@@ -138,7 +139,7 @@ def by_workflow() -> tuple[Panel, ...]:
                 "Parked": ("short", parked("workflow")),
                 "Undos owed": ("short", debt("workflow")),
             },
-            links={"workflow": (IN_DEPTH, IN_CONSOLE), "Parked": TROUBLE},
+            links={"workflow": (IN_DEPTH, IN_CONSOLE), "Parked": (ITS_PARKED, *TROUBLE)},
             limits={"Parked": (None, 1), "Undos owed": (None, 1)},
             sort="Started",
             empty="No workflow: does Prometheus scrape the orchestrator?",

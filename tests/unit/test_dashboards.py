@@ -2,13 +2,17 @@
 
 import copy
 import json
+import re
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
+from django.urls import resolve
 
+from interfaces.console.sagas import FILTERS
 from monitoring.grafana.build import texts
-from tests.support.dashboard_rules import expressions, faults, metrics, panels
+from tests.support.dashboard_rules import addresses, expressions, faults, metrics, panels
 from tests.support.metrics_page import published
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +97,17 @@ def test_a_workflow_leads_to_its_page_and_its_dashboard():
         "/d/saga-workflow?var-workflow=${__data.fields.workflow}&${__url_time_range}",
         "${console}/console/workflows/${__data.fields.workflow}/",
     ]
+
+
+CONSOLE = sorted({url for each in built().values() for url in addresses(each) if url.startswith("${console}")})
+
+
+@pytest.mark.parametrize("url", CONSOLE)
+def test_every_link_to_the_console_is_a_page_of_it_with_a_filter_that_it_has(url):
+    address = urlsplit(re.sub(r"\$\{[\w.]*workflow\}", "commandes", url.removeprefix("${console}/console")))
+
+    assert resolve(address.path, "interfaces.console.urls").url_name in {"sagas", "trouble", "workflow"}
+    assert parse_qs(address.query).keys() <= set(FILTERS)
 
 
 def change(path, value):
