@@ -1,0 +1,189 @@
+"""The rules as promtool reads them: each alert fires on its series and not on those of a day when all is well."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.monitoring.prometheus import MONITORING, ROOT, hurried, hurried_rules, program
+
+RULES = MONITORING / "rules"
+ALERTS = {
+    rule["alert"]: rule
+    for group in yaml.safe_load((RULES / "saga-alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+}
+STARTED = {'saga_total{workflow="w"}': "0+60x40"}
+ANSWERS = 'saga_etapes_total{workflow="w",etape="s",statut="%s"}'
+UNDOS = 'saga_compensations_total{workflow="w",etape="s",statut="%s"}'
+CALLS = 'services_externes_calls_total{service="p",methode="POST",statut="%s"}'
+SLOW = 'services_externes_duree_seconds_bucket{service="p",methode="POST",le="%s"}'
+FAILED = 'saga_echecs_total{workflow="w",type="%s",etape="s"}'
+REQUESTS = 'saga_http_requests_total{job="j",route="/api/sagas/start/",methode="POST",statut="%s"}'
+GATEWAY = 'kong_http_requests_total{service="p",code="%s",source="%s"}'
+CHECKPOINTS = 'saga_database_checkpoint_seconds_bucket{sync="on",le="%s"}'
+DEBT = 'saga_undo_debt_current{workflow="w",service="p"}'
+CONNECTIONS = 'saga_database_connections_current{etat="%s"}'
+
+# Each alert: the series on which it fires after forty minutes, and the most that it bears without. One sample a minute.
+CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "SagasParked": (
+        {'saga_statut_current{workflow="w",statut="STUCK"}': "1x40"},
+        {
+            'saga_statut_current{workflow="w",statut="RUNNING"}': "9x40",
+            'saga_statut_current{workflow="w",statut="STUCK"}': "0x36 1x3",
+        },
+    ),
+    "SagasParkedTooLong": (
+        {'saga_parked_oldest_seconds{workflow="w"}': "0+60x40"},
+        {'saga_parked_oldest_seconds{workflow="w"}': "0+45x40"},
+    ),
+    "UndoDebtGrowing": ({DEBT: "0+1x40"}, {DEBT: "7x40"}),
+    "SagasNotTakenUp": ({"saga_overdue_oldest_seconds": "0x35 0+60x5"}, {"saga_overdue_oldest_seconds": "59x40"}),
+    "SagaFailuresHigh": (
+        {**STARTED, FAILED % "unavailable": "0+4x40"},
+        {**STARTED, FAILED % "unavailable": "0+2x40", FAILED % "rejected": "0+40x40", FAILED % "parked": "0+40x40"},
+    ),
+    "SagaRefusalsHigh": (
+        {**STARTED, FAILED % "rejected": "0+40x40"},
+        {**STARTED, FAILED % "rejected": "0+29x40"},
+    ),
+    "StepAnswersMissing": (
+        {ANSWERS % "succeeded": "0+10x40", ANSWERS % "unknown": "0+3x40"},
+        {ANSWERS % "succeeded": "0+10x40", ANSWERS % "unknown": "0+2x40", ANSWERS % "rejected": "0+9x40"},
+    ),
+    "UndosFailing": (
+        {UNDOS % "succeeded": "0+10x40", UNDOS % "rejected": "0+3x40"},
+        {UNDOS % "succeeded": "0+10x40", UNDOS % "rejected": "0+2x40"},
+    ),
+    "WorkerGone": ({"saga_workers_current": "1x35 0x5"}, {"saga_workers_current": "1x39 0"}),
+    "OutboxLag": ({"saga_outbox_oldest_seconds": "121x40"}, {"saga_outbox_oldest_seconds": "119x40"}),
+    "ApiErrors": (
+        {REQUESTS % "201": "0+100x40", REQUESTS % "503": "0+2x40"},
+        {REQUESTS % "201": "0+100x40", REQUESTS % "502": "0+50x40", REQUESTS % "409": "0+50x40"},
+    ),
+    "ParticipantNotCalled": (
+        {
+            'saga_participant_open{service="p",job="a"}': "0x40",
+            'saga_participant_open{service="p",job="b"}': "0x30 1x10",
+        },
+        {'saga_participant_open{service="p"}': "0x40"},
+    ),
+    "ParticipantFailing": (
+        {CALLS % "200": "0+9x40", CALLS % "502": "0+2x40"},
+        {CALLS % "200": "0+20x40", CALLS % "500": "0+2x40", CALLS % "409": "0+9x40"},
+    ),
+    "ParticipantSlow": (
+        {SLOW % "1": "0+9x40", SLOW % "2.5": "0+9x40", SLOW % "5": "0+10x40", SLOW % "+Inf": "0+10x40"},
+        {SLOW % "1": "0+97x40", SLOW % "2.5": "0+97x40", SLOW % "5": "0+100x40", SLOW % "+Inf": "0+100x40"},
+    ),
+    "GatewayKeyRefused": ({CALLS % "401": "0+1x40"}, {CALLS % "404": "0+9x40", CALLS % "200": "0+9x40"}),
+    "GatewayRefusesClients": (
+        {GATEWAY % ("200", "service"): "0+9x40", GATEWAY % ("401", "kong"): "0+2x40"},
+        {
+            GATEWAY % ("200", "service"): "0+9x40",
+            GATEWAY % ("401", "kong"): "0+1x40",
+            GATEWAY % ("401", "service"): "0+9x40",
+        },
+    ),
+    "GatewayErrors": (
+        {GATEWAY % ("200", "service"): "0+9x40", GATEWAY % ("502", "kong"): "0+1x40"},
+        {GATEWAY % ("200", "service"): "0+9x40", GATEWAY % ("500", "service"): "0+9x40"},
+    ),
+    "DatabaseNotRead": ({"saga_database_up": "1x35 0x5"}, {"saga_database_up": "1x39 0"}),
+    "DatabaseConnectionsHigh": (
+        {CONNECTIONS % "idle": "150x40", CONNECTIONS % "active": "22x40", "saga_database_connections_max": "200x40"},
+        {CONNECTIONS % "idle": "148x40", CONNECTIONS % "active": "22x40", "saga_database_connections_max": "200x40"},
+    ),
+    "DatabaseSlow": (
+        {CHECKPOINTS % "0.1": "0+90x40", CHECKPOINTS % "0.5": "0+100x40", CHECKPOINTS % "+Inf": "0+100x40"},
+        {CHECKPOINTS % "0.1": "0+96x40", CHECKPOINTS % "0.5": "0+100x40", CHECKPOINTS % "+Inf": "0+100x40"},
+    ),
+    "PostgresDown": ({"pg_up": "1x35 0x5"}, {"pg_up": "1x40"}),
+    "TargetDown": ({'up{job="j",instance="i"}': "1x35 0x5"}, {'up{job="j",instance="i"}': "1x38 0x1"}),
+}
+
+
+def expectation(alert: str, series: dict[str, str], fires: int) -> dict:
+    """One promtool test: whether the alert fires on these series."""
+    return {
+        "name": f"{alert} {'fires' if fires else 'does not fire'}",
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)',
+                "eval_time": "40m",
+                "exp_samples": [{"labels": "{}", "value": fires}],
+            }
+        ],
+    }
+
+
+def promtool(*arguments: object) -> str:
+    done = subprocess.run([program("promtool"), *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_configuration_and_the_rules_are_valid(tmp_path):
+    promtool("check", "rules", *RULES.glob("*.yml"))
+    config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    assert config["rule_files"] == ["/etc/prometheus/rules/*.yml"], "where docker-compose.yml mounts them"
+    adapted = tmp_path / "prometheus.yml"
+    adapted.write_text(yaml.safe_dump({**config, "rule_files": [str(RULES / "*.yml")]}))
+    promtool("check", "config", adapted)
+
+
+def test_each_alert_fires_on_its_series_and_bears_what_is_below(tmp_path):
+    assert CASES.keys() == ALERTS.keys()
+    tests = [
+        expectation(alert, series, fires)
+        for alert, (firing, quiet) in CASES.items()
+        for series, fires in ((firing, 1), (quiet, 0))
+    ]
+    whole = {"rule_files": [str(path) for path in RULES.glob("*.yml")], "evaluation_interval": "1m", "tests": tests}
+    written = tmp_path / "tests.yml"
+    written.write_text(yaml.safe_dump(whole))
+    promtool("test", "rules", written)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_each_alert_says_how_bad_it_is_what_to_do_and_where_to_look(alert):
+    rule = ALERTS[alert]
+    says = rule["annotations"]
+
+    assert rule["labels"]["severity"] in {"warning", "critical"}
+    assert says.keys() == {"summary", "action", "runbook_url", "console"}
+    assert says["runbook_url"] == f"{{{{ $externalLabels.docs }}}}/alerts.md#{alert.lower()}"
+    assert says["console"].startswith("{{ $externalLabels.console }}/console/")
+
+
+def test_the_documentation_has_a_section_for_each_alert_and_for_no_other():
+    page = (ROOT / "docs" / "alerts.md").read_text()
+
+    assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == list(ALERTS)
+    for alert, rule in ALERTS.items():
+        assert f"| [{alert}](#{alert.lower()}) | {rule['labels']['severity']} | {rule['for']} |" in page
+
+
+def test_every_link_inside_the_documentation_of_alerts_leads_somewhere():
+    page = ROOT / "docs" / "alerts.md"
+    for path, anchor in re.findall(r"\]\(([\w./]*)#([\w-]+)\)", page.read_text()):
+        target = (page.parent / path).read_text() if path else page.read_text()
+        headings = re.findall(r"^#+ (.+)$", target, re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}, anchor
+
+
+def test_time_passes_faster_in_every_window_threshold_of_age_and_wait():
+    assert hurried("sum(rate(a_total[5m])) > 5") == "sum(rate(a_total[5000ms])) > 5"
+    assert hurried("a > a offset 1h30m") == "a > a offset 90000ms"
+    assert hurried("saga_overdue_oldest_seconds{a='b'} > 90") == "saga_overdue_oldest_seconds{a='b'} > 1.5"
+    assert hurried("some_latency_seconds > 2") == "some_latency_seconds > 2"
+
+    for path in RULES.glob("*.yml"):
+        text = Path(path).read_text()
+        faster = yaml.safe_dump(hurried_rules(yaml.safe_load(text)))
+        assert not re.search(r"\[\d+[smh]\]|offset \d+[smh]\b|for: \d+[smh]\b", faster), path
