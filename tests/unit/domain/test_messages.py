@@ -1,5 +1,6 @@
 """Steps done by messages, and sagas that wait for them without a driver: partner creation, and what it is made of."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -145,6 +146,19 @@ def test_a_message_without_an_answer_may_be_the_last_step(foreach):
     tell = step("tell", action=None, publish=news, compensation=None, pivot=True, foreach=foreach)
     told = Dialogue(workflow(step("a"), tell, tell_again(news)), {"items": [1, 2]}).ok().ends("COMPLETED", "done")
     assert len(told.published()) == (3 if foreach else 2)
+
+
+def test_a_message_of_no_return_that_went_out_is_one_also_before_it_is_answered():
+    sign = tell_again(Publish(topic="t", body={}))
+    sign = replace(sign, awaits=Await(types=("signed", "refused")), reject_when="${response.type == 'refused'}")
+
+    def asked():
+        return Dialogue(workflow(step("a"), sign)).ok()
+
+    assert "point of no return" in asked().refused("compensate")
+    asked().hears("signed").ends("COMPLETED", "done")
+    asked().hears("refused").expect("POST svc /a/undo")
+    assert asked().later(31).expire().saga.status == "STUCK"
 
 
 def tell_again(news):
