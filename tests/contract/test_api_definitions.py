@@ -14,6 +14,7 @@ from domain.definition_reader import read_definition
 from domain.exceptions import DefinitionChanged
 from domain.workflows import shipped_definitions
 from domain.workflows.commandes import COMMANDES
+from domain.workflows.partner_creation import PARTNER_CREATION
 from infrastructure.definition_codec import to_json
 from infrastructure.definition_store import FRESH, DefinitionStore
 from infrastructure.models import DefinitionRow
@@ -258,7 +259,7 @@ def test_a_workflow_of_messages_is_published_where_there_is_a_broker(api, monkey
 
 
 def test_what_ships_and_cannot_be_started_says_so(api):
-    found = api.get(f"{DEFINITIONS}partner_creation/1/").json()["findings"]
+    found = api.get(f"{DEFINITIONS}partner_creation/{PARTNER_CREATION.version}/").json()["findings"]
 
     missing = {finding["path"]: finding for finding in found if "BROKER_URL" in finding["message"]}
     assert set(missing) == {f"steps[1].{name}.topic" for name in ("publish", "awaits", "undo_publish")}
