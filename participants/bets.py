@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 BETTOR, FROZEN_BETTOR, LOAD_BETTOR = 456, 457, 458
 """The wallet of the second takes no credits; the third's slips are for load tests."""
+LOAD_SLIPS, HELD_SLIPS = range(10_001, 15_001), range(20_001, 25_001)
+"""Of the first each can be cashed out, of the second each is refused at the last step."""
 
 
 class Slip(NamedTuple):
@@ -36,7 +38,8 @@ SLIPS: Final = (
     Slip(127, BETTOR, 10_000, 2_000, 1_500, 20_000, locked=True),
     Slip(128, BETTOR, 10_000, 2_000, 1_500, 20_000, held=True),
     Slip(129, BETTOR, 10_000, 2_000, 1_500, 10**15, standing=True),
-    *(Slip(number, LOAD_BETTOR, 1_000, 2_000, 1_600, 2_000) for number in range(10_001, 15_001)),
+    *(Slip(number, LOAD_BETTOR, 1_000, 2_000, 1_600, 2_000) for number in LOAD_SLIPS),
+    *(Slip(number, LOAD_BETTOR, 1_000, 2_000, 1_600, 2_000, held=True) for number in HELD_SLIPS),
 )
 WALLETS: Final = ((BETTOR, 10_000, "ACTIVE"), (FROZEN_BETTOR, 10_000, "FROZEN"), (LOAD_BETTOR, 0, "ACTIVE"))
 """Bettor, balance and status."""

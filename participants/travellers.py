@@ -14,10 +14,12 @@ DECLINED: Final = 2
 """The payment is refused: the seat and the points are undone."""
 BARRED: Final = 3
 """The booking is refused at the last step: everything before is undone."""
+POOR: Final = 4
+"""Has points for a discount of 1.00 only."""
 
 TRAVELLERS: Final = (
     Traveller(TRAVELLER, 1_000_000_000),  # enough for load tests
     Traveller(DECLINED, 1_000_000_000),
     Traveller(BARRED, 1_000_000_000),
-    Traveller(4, 100),
+    Traveller(POOR, 100),
 )

@@ -6,7 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.run import Result, run, say
+from tests.chaos.report import Result, say
+from tests.chaos.run import run
 from tests.chaos.sizes import MUTATIONS, full
 
 DATA = Path(__file__).parents[2] / ".data"

@@ -15,13 +15,15 @@ from typing import Any
 
 from tests.chaos.plan import Manner, Script
 from tests.chaos.system import OWN_KEY
+from tests.chaos.workloads import ENGINE, Api
 
 LONGEST_WAIT = 45.0
 """Seconds that a client waits for an answer; the service promises one within 30 and a little."""
 UNTIL_BACK = 90.0
 """Seconds that a client tries to reach a service that is away."""
 FINAL = frozenset({201, 409, 502, 504})
-REPEATS = 30
+REPEATS, IN_VAIN = 30, 3
+"""How often a client comes back that wants to know the end; and where it is never told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Told:
     status: int
     saga_id: str | None
     status_word: str | None
-    """`status` of the engine's own API; the order desk's has none."""
+    """`status`, where the API has one; it may be the engine's word."""
     state: str | None
     code: str | None
     """Of an error (RFC 9457)."""
@@ -118,7 +120,7 @@ class Clients:
 
     def _until_told(self, note: Note) -> None:
         """Repeat the request under its key until its end is told, or it is known to rest."""
-        for _ in range(REPEATS):
+        for _ in range(REPEATS if note.script.api.waits else IN_VAIN):
             told = self._ask(note)
             if self.stop.is_set() or (told and (told.status in FINAL or told.status_word == "STUCK")):
                 return
@@ -131,12 +133,12 @@ class Clients:
         if connection is None:
             return None
         try:
-            connection.request("POST", _path(note.script), _body(note.script), _headers(note))
+            connection.request("POST", note.script.api.path, _body(note.script), _headers(note))
             if note.script.manner is Manner.HANGS_UP:
                 self.stop.wait(Random(note.script.number).uniform(0.005, 0.15))
                 return None
             answer = connection.getresponse()
-            told = _told(answer.status, answer.read())
+            told = _told(note.script.api, answer.status, answer.read())
         except (OSError, http.client.HTTPException):
             note.silences += 1
             return None
@@ -160,14 +162,10 @@ class Clients:
         return None
 
 
-def _path(script: Script) -> str:
-    return "/api/sagas/start/" if script.engines_own_api else "/api/saga/commandes/"
-
-
 def _body(script: Script) -> bytes:
-    if not script.engines_own_api:
-        return json.dumps(script.order).encode()
-    started = {"workflow": "commandes", "input": script.order, "correlation_id": script.correlation_id}
+    if script.api is not ENGINE:
+        return json.dumps({**script.api.more, **script.given}).encode()
+    started = {"workflow": script.workflow, "input": script.given, "correlation_id": script.correlation_id}
     return json.dumps(started).encode()
 
 
@@ -185,7 +183,7 @@ def _headers(note: Note) -> dict[str, str]:
     return headers
 
 
-def _told(status: int, content: bytes) -> Told:
+def _told(api: Api, status: int, content: bytes) -> Told:
     try:
         body: Any = json.loads(content)
     except ValueError:
@@ -193,8 +191,8 @@ def _told(status: int, content: bytes) -> Told:
     problem = "code" in body and "title" in body
     return Told(
         status=status,
-        saga_id=body.get("saga_id") or body.get("id"),
+        saga_id=body.get("saga_id") or body.get(api.id),
         status_word=None if problem else body.get("status"),
-        state=body.get("etat") or body.get("state"),
+        state=body.get(api.state) if api.state else None,
         code=body["code"] if problem else None,
     )

@@ -35,6 +35,14 @@ class Fault(StrEnum):
     CREATION_ANSWER_LOST = "saga created, the answer of PostgreSQL lost"
     POSTGRES_RESTARTED = "PostgreSQL restarted (fast)"
     POSTGRES_KILLED = "PostgreSQL killed (immediate) and restarted"
+    COMMAND_LOST = "message lost on its way to the participant"
+    ANSWER_TOO_LATE = "message answered after the saga gave up"
+    ANSWER_TWICE = "message answered twice"
+    ANSWER_MALFORMED = "message answered with what is no JSON"
+    ANSWER_ASTRAY = "message answered for a saga that there is not"
+    BROKER_CUT = "connections to the broker cut, and refused for a moment"
+    BROKER_KILLED = "broker killed and restarted"
+    RELAY_KILLED = "worker killed between sending a message and noting it"
     EVERYTHING_KILLED = "everything killed under load and restarted"
 
 
@@ -60,6 +68,18 @@ AT_A_CHECKPOINT = frozenset(
     {Fault.KILL_BEFORE_COMMIT, Fault.KILL_AFTER_COMMIT, Fault.COMMIT_ANSWER_LOST, Fault.CHECKPOINT_LOST}
 )
 
+AT_A_MESSAGE = {
+    Fault.COMMAND_LOST: "ignored",
+    Fault.ANSWER_TOO_LATE: "answered_late",
+    Fault.ANSWER_TWICE: "answered_twice",
+    Fault.ANSWER_MALFORMED: "answered_malformed",
+    Fault.ANSWER_ASTRAY: "answered_for_nobody",
+}
+"""Faults of a message or its answer, each with its name among the participants' scripted faults."""
+
+WAITS_IN_VAIN = frozenset(AT_A_MESSAGE) - {Fault.ANSWER_TWICE}
+"""Its saga rests only when the time for an answer is over."""
+
 QUICK = (
     Fault.ANSWER_LOST,
     Fault.DUPLICATE,
@@ -79,6 +99,9 @@ MOMENTS = frozenset(
         Fault.PARTICIPANT_KILLED,
         Fault.POSTGRES_RESTARTED,
         Fault.POSTGRES_KILLED,
+        Fault.BROKER_CUT,
+        Fault.BROKER_KILLED,
+        Fault.RELAY_KILLED,
         Fault.EVERYTHING_KILLED,
     }
 )

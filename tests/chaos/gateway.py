@@ -14,17 +14,18 @@ from dataclasses import dataclass, field
 
 from tests.chaos.database import Database
 from tests.chaos.drivers import Connection, Drivers
-from tests.chaos.faults import Fault
+from tests.chaos.faults import AT_A_MESSAGE, Fault
+from tests.chaos.messages import MessageFaults
 from tests.chaos.plan import Plan, Script, Tally
 from tests.chaos.wire import let_go
 
 CALLERS_TIMEOUT = 5.0
-"""Seconds that the order workflow's calls wait for an answer."""
+"""Seconds that the workflows' calls wait for an answer."""
 PATIENCE = 4.0
 """Seconds that an answer can be held back before its caller gives up."""
 TAKEOVER = 30.0
 """Seconds after which a stopped driver is woken even when nobody took its saga over."""
-KEY = re.compile(r"(?P<saga>[^:]+):(?P<place>[a-z_]+(?:\[\d+\])?)(?::.*)?:(?P<action>do|undo|inquire)")
+KEY = re.compile(r"(?P<saga>[^:]+):(?P<place>\w+(?:\[\d+\])?)(?::.*)?:(?P<action>do|undo|inquire)")
 
 EXPIRE = """
 UPDATE sagas SET lease_expires_at = now() - interval '1 second'
@@ -88,6 +89,7 @@ class FaultGateway:
     database: Database
     ports: Mapping[str, int]
     """Its own, `gateway`, and that of each service."""
+    message_faults: MessageFaults
     calls: int = 0
     _server: asyncio.Server | None = None
     _attempts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -155,7 +157,7 @@ class FaultGateway:
                 self.drivers.wake(call.woken)
 
     async def _answer(self, call: Call) -> Answer | None:
-        found = re.fullmatch(r"/api/(\w+)(/.*)", call.path)
+        found = re.fullmatch(r"/api/([\w-]+)(/.*)", call.path)
         if not found or found[1] not in self.ports:
             return _own(404, "no Route matched with those values")
         self.calls += 1
@@ -166,14 +168,17 @@ class FaultGateway:
         self._attempts[call.saga_id, call.label] += 1
         call.attempt = self._attempts[call.saga_id, call.label]
         call.script = self.plan.script_of(call.headers.get("x-correlation-id", ""))
+        if call.script and call.script.fault in AT_A_MESSAGE:
+            await self.message_faults.script(call.script, call.saga_id)
         fault = self.plan.strike(call.script, call.label, call.attempt)
         return await (HANDLERS[fault](self, call) if fault else self._forward(call))
 
     async def _forward(self, call: Call) -> Answer:
-        """What the participant answers; an undo that it has done lets the do go that was held back for it."""
+        """What the participant answers; after an undo, or an inquiry, the do may go that was held back for it."""
         answer = await self._ask(call)
-        if call.label.endswith(":undo") and answer.status == 200:
-            held = self._held.pop(call.key.removesuffix(":undo") + ":do", None)
+        head, _, action = call.key.rpartition(":")
+        if action in {"undo", "inquire"} and answer.status == 200:
+            held = self._held.pop(f"{head}:do", None)
             if held:
                 await self._ask(held)
                 self._count(Fault.DO_AFTER_UNDO, held)

@@ -1,6 +1,6 @@
 """Ends everything that a run started when the run itself is gone, however it went.
 
-`python -m tests.chaos.guard <marker> <directory of PostgreSQL>` waits until its standard input ends: the run holds the
+`python -m tests.chaos.guard <marker> <directory>` waits until its standard input ends: the run holds the
 other end, so the kernel closes it when the run ends or is killed. What belongs to the run carries its marker in its
 environment.
 """
@@ -12,16 +12,20 @@ import sys
 import time
 from pathlib import Path
 
-from devstack import postgres
+from devstack import broker, postgres
 from tests.chaos.drivers import marked
 
+POSTGRES, BROKER = "postgres", "broker"
+"""Where each is in the directory of a run."""
 SECONDS = 10.0
 
 
 def end(marker: str, directory: Path) -> list[int]:
-    """Kill what carries the marker; what is left of it after some seconds."""
+    """Kill what carries the marker, and the servers of this directory; what is left after some seconds."""
+    with contextlib.suppress(broker.BrokerError):
+        broker.kill(directory / BROKER)
     with contextlib.suppress(postgres.PostgresError):
-        postgres.stop(directory, "immediate")
+        postgres.stop(directory / POSTGRES, "immediate")
     until = time.monotonic() + SECONDS
     while (left := marked(marker)) and time.monotonic() < until:
         for pid in left:

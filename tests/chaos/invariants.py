@@ -1,42 +1,23 @@
 """What must be true after any run: between the saga database, the participants' ledgers and what clients were told.
 
-Every rule is a function of the evidence that yields the sagas that break it, and how. None knows which faults happened,
-but for undos that were made to fail for good.
+Every rule is a function of the evidence (evidence.py) that yields the sagas that break it, and how. None knows which
+faults happened, but for undos that were made to fail for good; none knows a workflow, but by its `Workload`.
 """
 
-import re
-import sqlite3
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from participants.assortment import PRODUCTS, STORES
-from tests.chaos.clients import FINAL, Note
-from tests.chaos.database import Database
+from tests.chaos.clients import FINAL, Told
+from tests.chaos.evidence import Effect, Evidence, StoredSaga, Table, tables
+from tests.chaos.workloads import WORKLOADS, Api, Place
 
-KEY = re.compile(r"(?P<saga>[^:]+):(?P<step>[a-z_]+)(?:\[(?P<item>\d+)\])?(?::.*)?:do")
 FINISHED = frozenset({"COMPLETED", "COMPENSATED", "FAILED"})
 UNDONE = frozenset({"COMPENSATED", "FAILED"})
-UNDOABLE = frozenset({"reservation_stock", "creation_commande"})
-STATES = {"COMPLETED": "SAGA_TERMINEE", "COMPENSATED": "SAGA_ANNULEE", "FAILED": "SAGA_ANNULEE"}
 NOT_NOW = 503
-Place = tuple[str, int]
-"""A step and the number of its item."""
-
-_SAGAS = """
-SELECT id::text, status::text, state, seq, error ->> 'outcome', data #> '{input,lignes}', correlation_id,
-    idempotency_key, tenant
-FROM sagas
-"""
-_EVENTS = """
-SELECT saga_id::text, seq, type::text, status::text, state, step, COALESCE(item, 0), action::text, outcome, reason,
-    due_at, at, attempt, http_status, actor
-FROM saga_evenements ORDER BY saga_id, seq
-"""
-_EFFECTS = "SELECT id, saga_id, call_key, operation, subject, quantity, at FROM ledger ORDER BY id"
+CENT = 0.005
+"""Less than this is no difference between two amounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,105 +27,6 @@ class Violation:
     rule: str
     saga_id: str | None
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One row of a history."""
-
-    seq: int
-    type: str
-    status: str
-    state: str
-    step: str | None
-    item: int
-    action: str | None
-    outcome: str | None
-    reason: str | None
-    due_at: Any
-    at: Any
-    attempt: int | None
-    http_status: int | None
-    actor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSaga:
-    """One saga as PostgreSQL has it."""
-
-    id: str
-    status: str
-    state: str
-    seq: int
-    error: str | None
-    lines: list[Mapping[str, Any]]
-    correlation_id: str
-    idempotency_key: str | None
-    tenant: str
-    events: list[Event]
-
-    @property
-    def all_effects(self) -> set[Place]:
-        return {("creation_commande", 0), *(("reservation_stock", item) for item in range(len(self.lines)))}
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """One line of a participant's ledger."""
-
-    service: str
-    id: int
-    saga_id: str
-    place: Place
-    operation: str
-    subject: str
-    quantity: float
-    at: str
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """All that is known after a run."""
-
-    sagas: Mapping[str, StoredSaga]
-    effects: Mapping[str, list[Effect]]
-    """By saga."""
-    stock: Mapping[str, int]
-    """What inventaire has left, by `product/store`."""
-    notes: list[Note]
-    doomed: frozenset[str]
-    """The sagas that an undo was made to fail for good in."""
-
-    def places(self, saga_id: str, operation: str) -> Counter[Place]:
-        return Counter(effect.place for effect in self.effects.get(saga_id, []) if effect.operation == operation)
-
-    def standing(self, saga_id: str) -> set[Place]:
-        """The effects that were not taken back."""
-        return set(self.places(saga_id, "do") - self.places(saga_id, "undo"))
-
-
-def gather(database: Database, directory: Path, notes: list[Note], doomed: set[str]) -> Evidence:
-    """Read everything; nothing may move any more."""
-    histories: dict[str, list[Event]] = defaultdict(list)
-    for saga_id, *event in database.rows(_EVENTS):
-        histories[saga_id].append(Event(*event))
-    sagas = {row[0]: StoredSaga(*row, histories[row[0]]) for row in database.rows(_SAGAS)}
-    effects: dict[str, list[Effect]] = defaultdict(list)
-    for service in ("inventaire", "commandes"):
-        for effect in _ledger(directory / f"{service}.sqlite3", service):
-            effects[effect.saga_id].append(effect)
-    with closing(sqlite3.connect(directory / "inventaire.sqlite3")) as connection:
-        rows = connection.execute("SELECT produit_id || '/' || magasin_id, quantite_disponible FROM stock_local")
-        stock = dict(rows.fetchall())
-    return Evidence(sagas, effects, stock, notes, frozenset(doomed))
-
-
-def _ledger(path: Path, service: str) -> Iterator[Effect]:
-    with closing(sqlite3.connect(path)) as connection:
-        for number, saga_id, key, operation, subject, quantity, at in connection.execute(_EFFECTS):
-            named = KEY.fullmatch(key)
-            place = (named["step"], int(named["item"] or 0)) if named else (key, 0)
-            yield Effect(service, number, saga_id, place, operation, subject, quantity, at)
 
 
 def check(evidence: Evidence) -> list[Violation]:
@@ -202,7 +84,7 @@ def _stuck_owes_what_it_says(evidence: Evidence) -> Found:
     """a stuck saga has exactly the effects left that its history says are owed"""
     for saga in evidence.sagas.values():
         if saga.status == "STUCK":
-            certain, possible = _owed(saga.events)
+            certain, possible = _owed(saga)
             left = evidence.standing(saga.id)
             if not certain <= left <= certain | possible:
                 yield saga.id, f"left {sorted(left)}, owed {sorted(certain)}, perhaps {sorted(possible)}"
@@ -211,11 +93,14 @@ def _stuck_owes_what_it_says(evidence: Evidence) -> Found:
 def _undone_in_reverse(evidence: Evidence) -> Found:
     """undos happen in the reverse order of their dos"""
     for saga_id, effects in evidence.effects.items():
+        saga = evidence.sagas.get(saga_id)
+        # What is undone by a message is undone when that arrives; nobody waits for it.
+        called = saga.workload.undone_by_calls() if saga else {effect.place[0] for effect in effects}
         done = sorted((effect for effect in effects if effect.operation == "do"), key=_when)
         order = {effect.place: number for number, effect in enumerate(done)}
         undos = sorted((effect for effect in effects if effect.operation == "undo"), key=_when)
-        numbers = [order.get(effect.place, -1) for effect in undos]
-        if -1 in numbers:
+        numbers = [order.get(effect.place, -1) for effect in undos if effect.place[0] in called]
+        if any(effect.place not in order for effect in undos):
             yield saga_id, "an undo without a do"
         elif numbers != sorted(numbers, reverse=True):
             yield saga_id, f"done {[effect.place for effect in done]}, undone {[effect.place for effect in undos]}"
@@ -228,20 +113,54 @@ def _no_unknown_saga(evidence: Evidence) -> Found:
             yield saga_id, f"effects {sorted(evidence.places(saga_id, 'do'))}"
 
 
-def _stock_balances(evidence: Evidence) -> Found:
-    """the stock is what it was, less what is reserved"""
-    left = {
-        f"{product.id}/{store}": units
-        for product in PRODUCTS
-        for store, units in zip(STORES, product.stock, strict=True)
-    }
+def _levels_balance(evidence: Evidence) -> Found:
+    """stock, seats, points and money are what they were, and what the ledgers say has happened to them"""
+    for table, steps in tables(WORKLOADS.values())[0].items():
+        left = dict(evidence.after.get(table, {}))
+        for subject, amount in evidence.before.get(table, {}).items():
+            left[subject] = left.get(subject, 0) - amount
+        for effect in _of(evidence, table, steps):
+            sign = 1 if effect.operation == "do" else -1
+            left[effect.subject] = left.get(effect.subject, 0) - sign * effect.quantity
+        for subject, amount in left.items():
+            if abs(amount) > CENT:
+                yield None, f"{table[0]}: {subject} is off by {amount:g}"
+
+
+def _things_stand(evidence: Evidence) -> Found:
+    """orders, payments, bookings, partners and the like stand, unless the ledgers say that they were taken back"""
+    for table, steps in tables(WORKLOADS.values())[1].items():
+        sagas = {effect.subject: effect.saga_id for effect in _of(evidence, table, steps)}
+        net: Counter[tuple[str, str]] = Counter()
+        for effect in _of(evidence, table):
+            net[effect.subject, effect.place[0]] += 1 if effect.operation == "do" else -1
+        undone = {subject for (subject, _), count in net.items() if count <= 0}
+        for subject in (set(sagas) - undone) ^ evidence.things.get(table, set()):
+            yield sagas.get(subject), f"{table[0]}: {subject} stands or not, and the ledger says the contrary"
+
+
+def _of(evidence: Evidence, table: Table, steps: set[str] | None = None) -> Iterator[Effect]:
+    """The effects at this table's service, of these steps."""
     for effects in evidence.effects.values():
-        for effect in effects:
-            if effect.service == "inventaire":
-                left[effect.subject] -= int(effect.quantity) * (1 if effect.operation == "do" else -1)
-    for place, units in left.items():
-        if evidence.stock[place] != units:
-            yield None, f"{place} has {evidence.stock[place]}, and should have {units}"
+        yield from (
+            effect for effect in effects if effect.service == table[0] and (steps is None or effect.place[0] in steps)
+        )
+
+
+def _commands_arrive(evidence: Evidence) -> Found:
+    """each message that a history says was sent was carried out, or barred by what came later"""
+    for saga_id, key, action in evidence.commands:
+        if (key, action) not in evidence.settled:
+            yield saga_id, f"nobody has settled {action} of {key}"
+
+
+def _events_are_told(evidence: Evidence) -> Found:
+    """every event of every saga is told, in order"""
+    if evidence.heard is None:
+        return
+    for saga in evidence.sagas.values():
+        if evidence.heard.get(saga.id, []) != list(range(1, saga.seq + 1)):
+            yield saga.id, f"{saga.seq} events, heard {evidence.heard.get(saga.id, [])}"
 
 
 def _history_is_whole(evidence: Evidence) -> Found:
@@ -287,7 +206,7 @@ def _told_the_truth(evidence: Evidence) -> Found:
                 yield told.saga_id, f"{note.script.correlation_id} was told {told.status} about a saga that is lost"
             elif saga.correlation_id != note.script.correlation_id:
                 yield told.saga_id, f"{note.script.correlation_id} was shown the saga of {saga.correlation_id}"
-            elif told.status in FINAL and (told.status, told.state) != (_status_code(saga), STATES.get(saga.status)):
+            elif told.status in FINAL and not _is_what_is_stored(told, note.script.api, saga):
                 yield saga.id, f"told {told.status} {told.state}, stored {saga.status} ({saga.error})"
             elif told.status_word in FINISHED | {"STUCK"} and told.status_word != saga.status:
                 yield saga.id, f"told {told.status_word}, stored {saga.status}"
@@ -314,7 +233,10 @@ RULES: tuple[Callable[[Evidence], Found], ...] = (
     _stuck_owes_what_it_says,
     _undone_in_reverse,
     _no_unknown_saga,
-    _stock_balances,
+    _levels_balance,
+    _things_stand,
+    _commands_arrive,
+    _events_are_told,
     _history_is_whole,
     _answers_match_calls,
     _told_the_truth,
@@ -327,36 +249,48 @@ def _when(effect: Effect) -> tuple[str, str, int]:
     return effect.at, effect.service, effect.id
 
 
+def _is_what_is_stored(told: Told, api: Api, saga: StoredSaga) -> bool:
+    state = saga.workload.state(saga.status) if api.state else None
+    return (told.status, told.state) == (_status_code(saga), state)
+
+
 def _status_code(saga: StoredSaga) -> int:
     if saga.status == "COMPLETED":
         return 201
     return {"rejected": 409, "deadline": 504}.get(saga.error or "", 502)
 
 
-def _owed(events: list[Event]) -> tuple[set[Place], set[Place]]:
+def _owed(saga: StoredSaga) -> tuple[set[Place], set[Place]]:
     """The steps that a history leaves certainly done, and perhaps done: a fold of its own, to check the product's."""
     certain: set[Place] = set()
     possible: set[Place] = set()
     due: dict[Place, Any] = {}
-    for event in events:
+    undoable = {step.name for step in saga.workload.definition.steps if step.undoable}
+    for event in saga.events:
         if event.type == "driver_replaced":
             possible |= {place for place, at in due.items() if at <= event.at and place not in certain}
-        if event.step not in UNDOABLE:
+        if event.step not in undoable:
             continue
         place = (event.step, event.item)
-        if event.type == "attempt_scheduled" and event.action == "do":
+        if event.type in _DUE and event.action == "do":
             due[place] = event.due_at
-        elif event.action == "do":
-            due.pop(place, None)
-            if event.type == "step_succeeded":
-                certain.add(place)
-                possible.discard(place)
-            elif event.outcome == "unknown":
-                possible.add(place)
-        elif event.type == "undo_succeeded":
+        elif event.type == "message_published":
+            possible |= {place} if event.action == "do" else set()
+        elif (event.type == "step_succeeded" and event.action) or (event.action, event.outcome) == ("inquire", "done"):
+            certain.add(place)
+        elif event.type == "undo_succeeded" or (event.action, event.outcome) in _NOT_DONE:
             certain.discard(place)
             possible.discard(place)
+        elif event.action == "do" and event.outcome == "unknown":
+            possible.add(place)
+        if event.action == "do" and event.type not in _DUE:
+            due.pop(place, None)
+        possible -= certain
     return certain, possible
+
+
+_DUE = {"attempt_scheduled", "attempt_postponed"}
+_NOT_DONE = {("await", "rejected"), ("inquire", "not_done")}
 
 
 def history(evidence: Evidence, saga_id: str) -> str:

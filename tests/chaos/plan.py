@@ -6,22 +6,20 @@ first, so that none is left to luck; cheap faults are drawn for any other call b
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from random import Random
 from typing import Any
-from uuid import UUID
 
-from participants.assortment import BLOCKED_CLIENT, PRODUCTS, STORES
-from tests.chaos.faults import AT_A_CALL, AT_A_CHECKPOINT, QUICK, Fault
+from tests.chaos.faults import AT_A_CALL, AT_A_CHECKPOINT, AT_A_MESSAGE, QUICK, WAITS_IN_VAIN, Fault
+from tests.chaos.workloads import ENGINE, WORKLOADS, Api, Wish, Workload
 
-PLENTY, SCARCE, NONE = PRODUCTS[5].id, PRODUCTS[3].id, PRODUCTS[4].id
 QUICK_RATE = 0.03
 LAST_STRUCK_ATTEMPT = 3
 """Later attempts of a call are left alone by what is drawn, so that only what is planned to fail for good does."""
-CHECKPOINTS = 6
-"""So many checkpoints, at least, has an order of two lines."""
+MESSAGE = "message"
+"""Where a fault strikes that is one of a saga's message."""
 
 
 class Manner(Enum):
@@ -47,16 +45,17 @@ _MANNERS = {
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One order: what is asked for, how, and which fault it was dealt."""
+    """One order: what is asked for, of which workflow, how, and which fault it was dealt."""
 
     number: int
     correlation_id: str
-    order: Mapping[str, Any]
+    workflow: str
+    given: Mapping[str, Any]
     manner: Manner
-    engines_own_api: bool
+    api: Api
     fault: Fault | None = None
     call: str = ""
-    """The call that the fault strikes: `step[item]:action` or `checkpoint`."""
+    """The call that the fault strikes: `step[item]:action`, `checkpoint` or `message`."""
     attempt: int = 1
     """Which attempt of it, or which checkpoint; 0 is every one."""
 
@@ -70,10 +69,12 @@ class Plan:
         sagas: int,
         quotas: Mapping[Fault, int],
         *,
+        workflows: Sequence[str] = tuple(WORKLOADS),
         quick_rate: float = QUICK_RATE,
         patient: bool = False,
     ) -> None:
         self.seed = seed
+        self.workloads = [WORKLOADS[name] for name in workflows]
         self.patient = patient
         """Whether there is time for undos that use up all their repetitions, beside those that are refused at once."""
         self.calm = False
@@ -124,68 +125,70 @@ class Plan:
         room = max(len(deck), sagas * 5 // 6)
         deck += [None] * (room - len(deck))
         Random(f"{self.seed}:deck").shuffle(deck)
-        if Fault.STOP_BEYOND_LEASE in deck:
-            deck.remove(Fault.STOP_BEYOND_LEASE)
-            deck.insert(2, Fault.STOP_BEYOND_LEASE)
+        slow = [fault for fault in deck if fault in {Fault.STOP_BEYOND_LEASE, *WAITS_IN_VAIN}]
+        for fault in slow:
+            deck.remove(fault)
+            deck.insert(2, fault)
         return deck + [None] * (sagas - len(deck))
 
     def _script(self, number: int, fault: Fault | None) -> Script:
         draw = Random(f"{self.seed}:{number}")
-        call, attempt = _place(draw, fault)
-        to_be_undone = call.endswith(":undo")
+        able = {workload.name: places for workload in self.workloads if (places := _places(workload, fault))}
+        workload = WORKLOADS[draw.choices(list(able), [WORKLOADS[name].share for name in able])[0]]
+        call, attempt = draw.choice(able[workload.name])
+        own_api = workload.own_api if draw.random() < 0.6 else None
         return Script(
             number=number,
             correlation_id=f"chaos-{self.seed}-{number}",
-            order=_order(draw, planned=fault is not None, to_be_undone=to_be_undone),
+            workflow=workload.name,
+            given=workload.given(draw, Wish(number, _refused_at(draw, workload, fault, call), fault is not None)),
             manner=draw.choices(list(_MANNERS), weights=list(_MANNERS.values()))[0],
-            engines_own_api=draw.random() < 0.4,
+            api=own_api or ENGINE,
             fault=fault,
             call=call,
             attempt=attempt,
         )
 
 
-def _place(draw: Random, fault: Fault | None) -> tuple[str, int]:
-    """The call, or checkpoint, at which a planned fault strikes an order of two lines."""
-    effects = ["reservation_stock[0]:do", "reservation_stock[1]:do", "creation_commande:do"]
-    undos = ["reservation_stock[1]:undo", "reservation_stock[0]:undo"]
-    reads = ["verification_stock[0]:do", "information_produit[1]:do"]
+def _places(workload: Workload, fault: Fault | None) -> list[tuple[str, int]]:
+    """The calls or checkpoints, each with the attempt, at which a planned fault can strike a saga of this workflow.
+
+    The more often one is named, the likelier it is struck.
+    """
+    reads, effects, undos = workload.reads(), workload.dos(), workload.undos()
+    if fault is None:
+        return [("", 1)]
     if fault is Fault.CREATION_ANSWER_LOST:
-        return "creation", 1
+        return [("creation", 1)]
     if fault in AT_A_CHECKPOINT:
-        return "checkpoint", draw.randint(1, CHECKPOINTS)
+        return [("checkpoint", number) for number in range(1, workload.checkpoints() + 1)]
+    if fault in AT_A_MESSAGE:
+        return [(MESSAGE, 1)] if workload.speaks else []
     if fault in AT_A_CALL:
-        return draw.choice(effects + effects + undos + reads), 1
-    places = {
+        return [(call, 1) for call in effects + effects + undos + reads[::2]]
+    calls, attempt = {
         Fault.KILL_BEFORE_CALL: (effects + undos[:1] + reads[:1], 1),
         Fault.KILL_AFTER_CALL: (effects + undos[:1], 1),
-        Fault.KILL_BETWEEN_UNDOS: (undos[1:], 1),  # with two lines, the first line's undo is the second undo
+        Fault.KILL_BETWEEN_UNDOS: (undos[1:], 1),
         Fault.STOP_BEYOND_LEASE: (effects, 1),
         Fault.TWO_DRIVERS: (effects + undos, 1),
         Fault.ANSWERS_ALL_LOST: (effects, 0),
-        Fault.DO_AFTER_UNDO: (effects[1:], 0),
+        Fault.DO_AFTER_UNDO: (effects, 0),
         Fault.UNDO_NEVER_WORKS: (undos, 0),
-    }
-    calls, attempt = places.get(fault, ([""], 1))
-    return draw.choice(calls), attempt
+    }[fault]
+    return [(call, attempt) for call in calls]
 
 
-def _order(draw: Random, *, planned: bool, to_be_undone: bool) -> dict[str, Any]:
-    """An order: most succeed; of the others some are refused at the stock check, some at the last step."""
-    chance = 1.0 if planned else draw.random()
-    product, units, client = PLENTY, draw.randint(1, 5), str(UUID(int=draw.getrandbits(128), version=4))
-    lines = 2 if planned else draw.randint(1, 3)
-    if to_be_undone or chance < 0.12:
-        client = BLOCKED_CLIENT
-    elif chance < 0.17:
-        product, units = NONE, 30
-    elif chance < 0.22:
-        product, units = SCARCE, 1
-    return {
-        "client_id": client,
-        "magasin_id": draw.choice(STORES),
-        "lignes": [{"produit_id": product, "quantite": units} for _ in range(lines)],
-    }
+def _refused_at(draw: Random, workload: Workload, fault: Fault | None, call: str) -> str | None:
+    """The step at which the order is refused: the last where an undo is wanted, and of the unplanned some anywhere."""
+    if fault:
+        return workload.last_step if call.endswith(":undo") else None
+    chance = draw.random() * 100
+    for step, share in workload.refusals.items():
+        chance -= share
+        if chance < 0:
+            return step
+    return None
 
 
 class Tally:

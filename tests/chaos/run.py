@@ -4,28 +4,32 @@ Faults of single sagas are the plan's and happen by themselves; what is done her
 """
 
 import itertools
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psycopg2
 
 from application.saga_orchestrator import LEASE
 from tests.chaos.clients import Clients, Note
-from tests.chaos.faults import MOMENTS, Fault
-from tests.chaos.invariants import Evidence, Violation, check, gather, history
-from tests.chaos.plan import QUICK_RATE, Plan, Script, Tally
-from tests.chaos.system import SERVICES, System
+from tests.chaos.evidence import Evidence, Participants, commands, stored_sagas
+from tests.chaos.faults import MOMENTS, WAITS_IN_VAIN, Fault
+from tests.chaos.invariants import Violation, check
+from tests.chaos.plan import Plan, Script, Tally
+from tests.chaos.report import Result, Size, say
+from tests.chaos.system import System
+from tests.chaos.workloads import WORKLOADS
 
 TO_RECOVER = LEASE + 10.0
 """Seconds after a restart within which every saga that was under way is at rest."""
 BETWEEN_RESTARTS = 5.0
 AWAY = 0.8
 """Seconds that the gateway refuses connections."""
+TO_ARRIVE = 20.0
+"""Seconds after the last saga has come to rest within which every message has arrived."""
 TICK = 0.1
 PROGRESS_EVERY = 5.0
 MAKE_UPS = 4
@@ -34,101 +38,28 @@ TO_BE_BUSY = 2.0
 """Seconds in which the clients get as many sagas under way as they can, before everything is killed."""
 TO_MEET = 35.0
 """Seconds in which an order meets its fault: one that lost its driver before goes on when its lease has expired."""
-SHOWN = 10
-"""Histories of violated sagas that are printed whole."""
 
 _LIVE = "SELECT id::text FROM sagas WHERE status NOT IN ('COMPLETED', 'COMPENSATED', 'FAILED', 'STUCK')"
+_LIVE_WORKFLOWS = _LIVE.replace("id::text", "id::text, workflow")
+_SEQS = "SELECT id::text, seq FROM sagas"
 _REPLACED = "SELECT count(*) FROM saga_evenements WHERE type = 'driver_replaced'"
 _REFUSED = "SELECT DISTINCT saga_id::text FROM saga_evenements WHERE reason LIKE 'cannot connect:%'"
 _STATUSES = "SELECT status::text, count(*) FROM sagas GROUP BY status ORDER BY status"
 
 
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """How large a run is, and when what happens: `moments` are shares of the orders that have begun."""
-
-    sagas: int
-    clients: int
-    pace: float | None
-    quotas: Mapping[Fault, int]
-    moments: tuple[tuple[float, Fault], ...] = ()
-    restarts: tuple[float, float] | None = None
-    """Between these shares PostgreSQL is restarted every five seconds."""
-    patient: bool = False
-    quick_rate: float = QUICK_RATE
-    to_rest: float = 60.0
-    """Seconds after the last order within which every saga is at rest."""
-
-    @property
-    def faults(self) -> set[Fault]:
-        restarted = {Fault.POSTGRES_RESTARTED} if self.restarts else set()
-        return set(self.quotas) | {fault for _, fault in self.moments} | restarted
-
-
-@dataclass(slots=True)
-class Result:
-    """What a run found."""
-
-    size: Size
-    seed: int
-    tally: Tally
-    evidence: Evidence
-    violations: list[Violation]
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def missing(self) -> list[Fault]:
-        return self.tally.missing()
-
-    @property
-    def passed(self) -> bool:
-        return not self.violations and not self.missing
-
-    def report(self) -> str:
-        """The table, and the history of what was violated."""
-        return "\n".join([*self._table(), "", *self._summary(), *self._violated()])
-
-    def _table(self) -> list[str]:
-        broken = {violation.saga_id for violation in self.violations if violation.saga_id}
-        rows = [("fault", "injected", "sagas", "violations")]
-        for fault in self.tally.expected:
-            touched = self.tally.touched[fault]
-            counts = (self.tally.injected[fault], len(touched), len(touched & broken))
-            rows.append((fault.value, *map(str, counts)))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return ["  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]) for name, *cells in rows]
-
-    def _summary(self) -> list[str]:
-        return [f"{name}: {value}" for name, value in self.facts.items()]
-
-    def _violated(self) -> list[str]:
-        lines = [f"violated: {each.rule}: saga {each.saga_id}: {each.detail}" for each in self.violations]
-        shown = list(dict.fromkeys(each.saga_id for each in self.violations if each.saga_id))[:SHOWN]
-        lines += [history(self.evidence, saga_id) for saga_id in shown]
-        return lines + [f"never injected: {fault.value}" for fault in self.missing]
-
-
 def run(size: Size, seed: int, directory: Path, mutation: str | None = None, *, talk: bool = False) -> Result:
     """Run it all. Needs the main thread, which every process of the system is started from."""
-    plan = Plan(seed, size.sagas, size.quotas, quick_rate=size.quick_rate, patient=size.patient)
+    plan = Plan(
+        seed, size.sagas, size.quotas, workflows=size.workflows, quick_rate=size.quick_rate, patient=size.patient
+    )
     tally = Tally(size.faults)
     begun = time.monotonic()
     with System(directory, plan, tally, mutation) as system:
         scenario = Scenario(size, system, talk=talk)
         scenario.run()
-        evidence = gather(system.database, directory, scenario.notes, doomed(tally))
+        evidence = scenario.evidence()
         facts = scenario.facts(begun)
     return Result(size, seed, tally, evidence, [*check(evidence), *scenario.violations], facts)
-
-
-def doomed(tally: Tally) -> set[str]:
-    """The sagas whose undo was made to fail for good."""
-    return tally.touched[Fault.UNDO_NEVER_WORKS]
 
 
 class Scenario:
@@ -141,7 +72,11 @@ class Scenario:
         self._plan, self._tally = system.plan, system.tally
         self._clients = Clients(system.ports["api"], size.clients, size.pace)
         self._moments = deque(sorted(size.moments, key=lambda moment: moment[0]))
-        self._services = itertools.cycle(SERVICES)
+        services = system.services.copy()
+        Random(f"{self._plan.seed}:services").shuffle(services)
+        self._services = itertools.cycle(services)
+        self._participants = Participants(system.directory, self._plan.workloads)
+        self._before = self._participants.levels()
         self._restarted_at = 0.0
         self._spoken_at = 0.0
         self._recoveries: list[float] = []
@@ -161,6 +96,21 @@ class Scenario:
         self.notes += self._clients.notes
         self._tally.touched[Fault.REFUSED].update(saga_id for (saga_id,) in self._system.database.rows(_REFUSED))
 
+    def evidence(self) -> Evidence:
+        """All that is known; nothing may move any more."""
+        return Evidence(
+            sagas=stored_sagas(self._system.database),
+            effects=self._participants.effects(),
+            before=self._before,
+            after=self._participants.levels(),
+            things=self._participants.things(),
+            commands=commands(self._system.database),
+            settled=self._participants.settled(),
+            heard=self._heard(),
+            notes=self.notes,
+            doomed=frozenset(self._doomed),
+        )
+
     def facts(self, begun: float) -> dict[str, Any]:
         """What is worth knowing beside the table."""
         logs = self._system.logs()
@@ -173,6 +123,7 @@ class Scenario:
             "drivers replaced": database.rows(_REPLACED)[0][0],
             "checkpoints that moved nothing": self._system.wire.fenced,
             "answers": self._answers(),
+            "events told again": self._system.audience.again if self._system.audience else 0,
             "at rest after everything was killed (s)": [round(seconds, 1) for seconds in self._recoveries],
             "tracebacks in the logs": logs.count("Traceback"),
             "seconds": round(time.monotonic() - begun),
@@ -210,11 +161,25 @@ class Scenario:
         while self._rows(_LIVE) and time.monotonic() < end:
             self._tick()
         self._system.settle()
+        end = time.monotonic() + TO_ARRIVE
+        while not self._has_arrived() and time.monotonic() < end:
+            self._tick()
+
+    def _has_arrived(self) -> bool:
+        """Whether every message is where it belongs: commands are settled, and events heard."""
+        settled, heard = self._participants.settled(), self._heard()
+        told = heard is None or all(len(heard.get(saga_id, [])) >= seq for saga_id, seq in self._rows(_SEQS))
+        return told and all((key, action) in settled for _, key, action in commands(self._system.database))
+
+    def _heard(self) -> dict[str, list[int]] | None:
+        """By saga, the numbers of its events, as they came."""
+        return dict(self._system.audience.heard) if self._system.audience else None
 
     # --- what happens meanwhile ---------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         self._system.tend()
+        self._system.message_faults.look()
         share = self._clients.issued / max(1, self._size.sagas)
         while self._moments and self._moments[0][0] <= share and not self._awaited:
             self._happen(self._moments.popleft()[1])
@@ -232,6 +197,9 @@ class Scenario:
             Fault.PARTICIPANT_KILLED: lambda: self._system.kill_participant(next(self._services)),
             Fault.POSTGRES_RESTARTED: lambda: self._restart_postgres(Fault.POSTGRES_RESTARTED, "fast"),
             Fault.POSTGRES_KILLED: lambda: self._restart_postgres(Fault.POSTGRES_KILLED, "immediate"),
+            Fault.BROKER_CUT: self._cut_broker,
+            Fault.BROKER_KILLED: self._kill_broker,
+            Fault.RELAY_KILLED: self._kill_relay,
             Fault.EVERYTHING_KILLED: self._kill_everything,
         }
         happenings[fault]()
@@ -241,6 +209,24 @@ class Scenario:
         self._system.restart_postgres(mode)
         self._restarted_at = time.monotonic()
         self._tally.count(fault, *touched)
+
+    def _cut_broker(self) -> None:
+        self._tally.touched[Fault.BROKER_CUT] |= self._speaking()
+        self._system.cut_broker(AWAY)
+
+    def _kill_broker(self) -> None:
+        touched = self._speaking()
+        self._system.kill_broker()
+        self._system.start_broker()
+        self._tally.count(Fault.BROKER_KILLED, *touched)
+
+    def _kill_relay(self) -> None:
+        self._tally.touched[Fault.RELAY_KILLED] |= self._speaking()
+        self._system.wire.kill_relay = True
+
+    def _speaking(self) -> set[str]:
+        """The sagas under way that send messages."""
+        return {saga_id for saga_id, workflow in self._rows(_LIVE_WORKFLOWS) if WORKLOADS[workflow].speaks}
 
     def _kill_everything(self) -> None:
         """Kill all at once, start all again, and watch what was under way come to rest."""
@@ -252,6 +238,8 @@ class Scenario:
         self._system.kill_everything()
         self._clients.hurry = False
         self._system.start_postgres()
+        if self._system.speaks:
+            self._system.start_broker()
         self._awaited = self._live()
         self._tally.count(Fault.EVERYTHING_KILLED, *self._awaited)
         self._system.start_drivers()
@@ -271,8 +259,17 @@ class Scenario:
         self._awaited, self._plan.calm = set(), False
 
     def _live(self) -> set[str]:
-        """The sagas under way, but those whose undo fails at every repetition: they take long by design."""
-        return {saga_id for (saga_id,) in self._rows(_LIVE)} - doomed(self._tally)
+        """The sagas under way, but those that take long by design.
+
+        Their undo fails at every repetition, or they wait out the time for a message that does not come.
+        """
+        waiting = {saga_id for fault in WAITS_IN_VAIN for saga_id in self._tally.touched[fault]}
+        return {saga_id for (saga_id,) in self._rows(_LIVE)} - self._doomed - waiting
+
+    @property
+    def _doomed(self) -> set[str]:
+        """The sagas whose undo was made to fail for good."""
+        return self._tally.touched[Fault.UNDO_NEVER_WORKS]
 
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         """None while PostgreSQL is away."""

@@ -1,4 +1,4 @@
-"""The system under test: its real processes, with a fault proxy before the participants and one before PostgreSQL."""
+"""The system under test: its real processes, with fault proxies before participants, PostgreSQL and the broker."""
 
 import asyncio
 import os
@@ -13,18 +13,18 @@ from random import SystemRandom
 from typing import Any, Self
 from uuid import uuid4
 
-from devstack import postgres
+from devstack import broker, postgres
 from devstack.processes import POLL_SECONDS, ProcessError, Processes, answers, is_free
 from tests.chaos import guard
 from tests.chaos.database import Database
 from tests.chaos.drivers import PROC, Drivers, children
 from tests.chaos.faults import Fault
 from tests.chaos.gateway import FaultGateway
+from tests.chaos.messages import Audience, BrokerProxy, MessageFaults
 from tests.chaos.plan import Plan, Tally
 from tests.chaos.wire import WireProxy
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("catalogue", "inventaire", "commandes")
 WORKERS = ("worker-1", "worker-2")
 OWN_KEY = "s3cret-of-the-chaos-run"
 SECRETS = {
@@ -84,7 +84,11 @@ class System:
     def __init__(self, directory: Path, plan: Plan, tally: Tally, mutation: str | None = None) -> None:
         self.directory, self.plan, self.tally = directory, plan, tally
         self.database = Database()
-        self.ports = lasting_ports(*SERVICES, "api", "gateway", "wire", "postgres")
+        self.services = sorted({service for workload in plan.workloads for service in workload.services})
+        self.speaks = any(workload.speaks for workload in plan.workloads)
+        self.ports = lasting_ports(
+            *self.services, "api", "gateway", "wire", "postgres", *(("broker_proxy", "broker") if self.speaks else ())
+        )
         self.drivers = Drivers(self.driver_pids)
         self._mutation = mutation
         self._marker = f"CHAOS_RUN={uuid4().hex}"
@@ -92,13 +96,16 @@ class System:
         self._commands: dict[str, tuple[str, ...]] = {}
         self._processes = Processes(directory / "logs", ROOT)
         self._loop = Loop()
-        self.gateway = FaultGateway(plan, tally, self.drivers, self.database, self.ports)
+        self.message_faults = MessageFaults(tally, self.ports)
+        self.gateway = FaultGateway(plan, tally, self.drivers, self.database, self.ports, self.message_faults)
+        self.broker_proxy = BrokerProxy(tally, self.ports)
+        self.audience: Audience | None = None
         self.wire = WireProxy(plan, tally, self.drivers, self.ports)
 
     # --- life and death -----------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tests.chaos.guard", self._marker, str(self._postgres_directory)]
+        command = [sys.executable, "-m", "tests.chaos.guard", self._marker, str(self.directory)]
         self._guard = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True)
         try:
             self._start()
@@ -111,7 +118,9 @@ class System:
         """End everything the hard way: what was to be read has been read."""
         self.drivers.stopped.clear()
         try:
-            left = guard.end(self._marker, self._postgres_directory)
+            if self.audience:
+                self.audience.stop()
+            left = guard.end(self._marker, self.directory)
         finally:
             self._processes.stop()
             assert self._guard.stdin
@@ -119,6 +128,7 @@ class System:
             self._guard.wait()
             self._loop.run(self.gateway.close())
             self._loop.run(self.wire.close())
+            self._loop.run(self.broker_proxy.close())
             self._loop.close()
         assert not left, f"processes that cannot be ended: {left}"
 
@@ -126,10 +136,15 @@ class System:
         self.start_postgres()
         self._loop.run(self.wire.open())
         self._loop.run(self.gateway.open())
-        for name in SERVICES:
+        if self.speaks:
+            self.audience = Audience(self.start_broker())
+            self._loop.run(self.broker_proxy.open())
+        for name in self.services:
             self._start_participant(name)
         migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
         subprocess.run(migrate, cwd=ROOT, env=self._environment(), check=True)
+        for name in self.services:
+            self._wait(name, lambda port=self.ports[name]: answers(f"http://127.0.0.1:{port}/health"))
         self.start_drivers()
 
     def start_drivers(self) -> None:
@@ -146,7 +161,7 @@ class System:
 
     def tend(self) -> None:
         """Start again what has died and has no parent that would do it."""
-        for name in (*WORKERS, *SERVICES):
+        for name in (*WORKERS, *self.services):
             if not self._is_alive(name):
                 self._run(name, *self._commands[name])
         self._processes.check("gunicorn")  # its processes are its own to replace
@@ -166,14 +181,26 @@ class System:
             self._postgres_directory, self.ports["postgres"], settings={"fsync": "off"}
         )
 
+    def start_broker(self) -> str:
+        return broker.ensure_running(self.directory / guard.BROKER, self.ports["broker"])
+
+    def kill_broker(self) -> None:
+        broker.kill(self.directory / guard.BROKER)
+
+    def cut_broker(self, seconds: float) -> None:
+        """Every connection to the broker breaks, and no new one is accepted for a moment."""
+        self._loop.start(self.broker_proxy.cut(seconds))
+
     def kill_participant(self, name: str) -> None:
         self._kill(name)
         self.tally.count(Fault.PARTICIPANT_KILLED)
 
     def kill_everything(self) -> None:
-        """gunicorn, its processes, both workers and PostgreSQL, as a power cut would; nothing is started again."""
+        """gunicorn, its processes, both workers, PostgreSQL and the broker, as a power cut would; all stays down."""
         for name in ("gunicorn", *WORKERS):
             self._kill(name)
+        if self.speaks:
+            self.kill_broker()
         self.stop_postgres("immediate")
         self.drivers.stopped.clear()
 
@@ -202,7 +229,7 @@ class System:
 
     @property
     def _postgres_directory(self) -> Path:
-        return self.directory / "postgres"
+        return self.directory / guard.POSTGRES
 
     def _run(self, name: str, *arguments: str) -> None:
         """Start a process under this name, again if need be; every life of it has a log of its own."""
@@ -214,8 +241,8 @@ class System:
 
     def _start_participant(self, name: str) -> None:
         port, database = str(self.ports[name]), str(self.directory / f"{name}.sqlite3")
-        self._run(name, "-m", "participants", name, "--host", "127.0.0.1", "--port", port, "--database", database)
-        self._wait(name, lambda: answers(f"http://127.0.0.1:{port}/health"))
+        where = ("--host", "127.0.0.1", "--port", port, "--database", database)
+        self._run(name, "-m", "participants", name, *where, "--faults")
 
     def _wait(self, name: str, healthy: Callable[[], bool]) -> None:
         self._processes.wait_until(name, healthy, SECONDS_TO_START)
@@ -247,4 +274,5 @@ class System:
             "SAGA_API_KEYS": f"chaos:saga-operator:{OWN_KEY}",
             "ALLOWED_HOSTS": "127.0.0.1",
             "CHAOS_MUTATION": self._mutation or "",
+            **({"BROKER_URL": f"pulsar://127.0.0.1:{self.ports['broker_proxy']}"} if self.speaks else {}),
         }

@@ -1,20 +1,23 @@
 """Every rule that a run is judged by tells its own kind of wrong, and none complains about what is right."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from participants.assortment import PRODUCTS, STORES
 from tests.chaos.clients import Note, Told
-from tests.chaos.invariants import Effect, Event, Evidence, StoredSaga, check
+from tests.chaos.evidence import Effect, Event, Evidence, StoredSaga
+from tests.chaos.invariants import check
 from tests.chaos.plan import Manner, Script
+from tests.chaos.workloads import WORKLOADS
 
 ID, OTHER = "01a1fd0d-6101-74e5-8587-6a9c767fa1e6", "01a1fd0d-6101-74e5-8587-6a9c767fa1e7"
 START = datetime(2026, 1, 1, tzinfo=UTC)
-SUBJECT = f"{PRODUCTS[5].id}/{STORES[0]}"
+SUBJECT = "bag/shop"
 RESERVED, CREATED = ("reservation_stock", 0), ("creation_commande", 0)
-SCRIPT = Script(0, "chaos-1-0", {}, Manner.REPEATS, engines_own_api=False)
+ORDERS, PARTNERS = WORKLOADS["commandes"], WORKLOADS["partner_creation"]
+SCRIPT = Script(0, "chaos-1-0", ORDERS.name, {}, Manner.REPEATS, ORDERS.own_api)
 
 
 def events(status, state, *told):
@@ -47,7 +50,9 @@ def done(place):
 
 def saga(status="COMPLETED", state="SAGA_TERMINEE", told=None, error=None, **changes):
     history = events(status, state, *(told or [*done(RESERVED), *done(CREATED), ("saga_completed", None, None, None)]))
-    stored = StoredSaga(ID, status, state, len(history), error, [{}], "chaos-1-0", "chaos-1-0", "chaos", history)
+    given = {"lignes": [{}]}
+    row = (ID, ORDERS.name, status, state, len(history), error, given, "chaos-1-0", "chaos-1-0", "chaos")
+    stored = StoredSaga(*row, history)
     return replace(stored, **changes)
 
 
@@ -61,7 +66,8 @@ def stuck():
 
 def effect(number, place, operation="do", saga_id=ID):
     service = "inventaire" if place[0] == "reservation_stock" else "commandes"
-    return Effect(service, number, saga_id, place, operation, SUBJECT, 2, f"2026-01-01T00:00:00.{number:03}Z")
+    subject = SUBJECT if service == "inventaire" else "order-1"
+    return Effect(service, number, saga_id, place, operation, subject, 2, f"2026-01-01T00:00:00.{number:03}Z")
 
 
 BOTH = [effect(1, RESERVED), effect(2, CREATED)]
@@ -71,16 +77,34 @@ def told(status=201, state="SAGA_TERMINEE", saga_id=ID, code=None):
     return Note(SCRIPT, "chaos-1-0", [Told(status, saga_id, None, state, code)])
 
 
-def broken(stored, effects, *notes, doomed=(), missing=0):
-    """The first words of each rule that this evidence breaks; the stock is right but for what is missing."""
+LEVEL, THING = ("inventaire", ORDERS.levels["reservation_stock"]), ("commandes", ORDERS.things["creation_commande"])
+
+
+def evidence(stored, effects, *notes, doomed=(), missing=0, **more):
+    """What is known; what the participants show is right but for what is missing."""
     reserved = sum(2 if each.operation == "do" else -2 for each in effects if each.service == "inventaire")
-    stock = {f"{p.id}/{store}": n for p in PRODUCTS for store, n in zip(STORES, p.stock, strict=True)}
-    stock[SUBJECT] -= reserved + missing
+    orders = Counter(each.operation for each in effects if each.service == "commandes")
     by_saga = {}
     for each in effects:
         by_saga.setdefault(each.saga_id, []).append(each)
-    evidence = Evidence({each.id: each for each in stored}, by_saga, stock, list(notes), frozenset(doomed))
-    return {violation.rule for violation in check(evidence)}
+    known = {
+        "sagas": {each.id: each for each in stored},
+        "effects": by_saga,
+        "before": {LEVEL: {SUBJECT: -100}},
+        "after": {LEVEL: {SUBJECT: -100 + reserved + missing}},
+        "things": {THING: {"order-1"} if orders["do"] > orders["undo"] else set()},
+        "commands": [],
+        "settled": set(),
+        "heard": None,
+        "notes": list(notes),
+        "doomed": frozenset(doomed),
+    }
+    return Evidence(**{**known, **more})
+
+
+def broken(stored, effects, *notes, **more):
+    """The first words of each rule that this evidence breaks."""
+    return {violation.rule for violation in check(evidence(stored, effects, *notes, **more))}
 
 
 def test_what_is_right_breaks_no_rule():
@@ -125,7 +149,78 @@ def test_a_stuck_saga_owes_exactly_what_its_history_says(effects):
 
 
 def test_the_stock_has_to_balance():
-    assert broken([saga()], BOTH, missing=1) == {"the stock is what it was, less what is reserved"}
+    assert broken([saga()], BOTH, missing=1) == {
+        "stock, seats, points and money are what they were, and what the ledgers say has happened to them"
+    }
+
+
+@pytest.mark.parametrize("things", [set(), {"order-1", "order-2"}], ids=["less", "more"])
+def test_an_order_stands_as_the_ledger_says(things):
+    assert broken([saga()], BOTH, things={THING: things}) == {
+        "orders, payments, bookings, partners and the like stand, unless the ledgers say that they were taken back"
+    }
+
+
+def test_a_message_that_was_sent_has_to_arrive():
+    sent = [(ID, f"{ID}:create_alliance:do", "do")]
+    assert broken([saga()], BOTH, commands=sent, settled={(sent[0][1], "do")}) == set()
+    assert broken([saga()], BOTH, commands=sent, settled={(sent[0][1], "undo")}) == {
+        "each message that a history says was sent was carried out, or barred by what came later"
+    }
+
+
+def test_every_event_is_told_in_order():
+    stored = saga()
+    numbers = list(range(1, stored.seq + 1))
+    assert broken([stored], BOTH, heard={ID: numbers}) == set()
+    for heard in ({}, {ID: numbers[:-1]}, {ID: numbers[1::-1] + numbers[2:]}):
+        assert broken([stored], BOTH, heard=heard) == {"every event of every saga is told, in order"}
+
+
+def partner(*told, status="STUCK", state="compensating"):
+    given, history = {}, events(status, state, *told)
+    row = (ID, PARTNERS.name, status, state, len(history), "unknown", given, "chaos-1-0", None, "chaos")
+    return StoredSaga(*row, history)
+
+
+PARTNER, ALLIANCE = ("create_partner", 0), ("create_alliance", 0)
+SENT = ("message_published", ALLIANCE, "do", None)
+PARKED = ("saga_parked", None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "left", "right"),
+    [
+        ([*done(PARTNER), SENT, PARKED], [PARTNER, ALLIANCE], True),
+        ([*done(PARTNER), SENT, PARKED], [PARTNER], True),
+        ([*done(PARTNER), SENT, PARKED], [ALLIANCE], False),
+        ([*done(PARTNER), SENT, ("attempt_failed", ALLIANCE, "await", "rejected"), PARKED], [PARTNER, ALLIANCE], False),
+        ([*done(PARTNER), SENT, ("undo_succeeded", ALLIANCE, "undo", "sent"), PARKED], [PARTNER, ALLIANCE], False),
+        ([*done(PARTNER), SENT, ("step_succeeded", ALLIANCE, "await", "succeeded"), PARKED], [PARTNER], False),
+        ([("inquiry_answered", PARTNER, "inquire", "done"), PARKED], [PARTNER], True),
+        ([("inquiry_answered", PARTNER, "inquire", "not_done"), PARKED], [PARTNER], False),
+    ],
+)
+def test_a_stuck_saga_owes_what_messages_and_inquiries_say_too(told, left, right):
+    services = {PARTNER: "integraciones", ALLIANCE: "alianzas"}
+    effects = [
+        Effect(services[place], number, ID, place, "do", f"{place}", 1, f"2026-01-01T00:00:00.{number:03}Z")
+        for number, place in enumerate(left)
+    ]
+    rule = "a stuck saga has exactly the effects left that its history says are owed"
+    assert (rule not in broken([partner(*told)], effects, doomed={ID})) == right
+
+
+def test_what_is_undone_by_a_message_may_be_undone_last():
+    places = [(PARTNER, "do"), (ALLIANCE, "do"), (PARTNER, "undo"), (ALLIANCE, "undo")]
+    effects = [
+        Effect("alianzas", number, ID, place, operation, f"{place}", 1, f"2026-01-01T00:00:00.{number:03}Z")
+        for number, (place, operation) in enumerate(places)
+    ]
+    rule = "undos happen in the reverse order of their dos"
+    assert rule not in broken([partner(PARKED)], effects)
+    assert rule in broken([saga()], [effect(1, RESERVED), effect(2, CREATED), effect(3, RESERVED, "undo"),
+                                     effect(4, CREATED, "undo")])  # fmt: skip
 
 
 @pytest.mark.parametrize(

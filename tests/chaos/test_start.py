@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not (PROC / "net" / "tcp").exists(), reason="a d
 
 
 def test_a_process_of_gunicorn_that_is_replaced_while_postgresql_is_away_waits_for_it(tmp_path):
-    with System(tmp_path, Plan(1, 0, {}), Tally([])) as system:
+    with System(tmp_path, Plan(1, 0, {}, workflows=("commandes",)), Tally([])) as system:
         system.stop_postgres("fast")
         [dead, *_] = system.driver_pids()
         os.kill(dead, signal.SIGKILL)

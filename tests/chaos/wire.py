@@ -2,7 +2,7 @@
 
 Only the framing is understood: a message is a letter, a length and a body. A statement is one `Q`; its answer ends
 with `Z` (ready for the next). The product's statements are recognised by their text: `EXECUTE saga_checkpoint (...)`,
-or `saga_checkpoint_ids`.
+or `saga_checkpoint_ids`, `saga_checkpoint_messages` and so on.
 """
 
 import asyncio
@@ -16,8 +16,9 @@ from tests.chaos.faults import Fault
 from tests.chaos.plan import Plan, Tally
 
 WANTS_ENCRYPTION = {80877103, 80877104}
-STATEMENT = re.compile(rb"EXECUTE saga_(checkpoint|create)(?:_ids)? \(")
+STATEMENT = re.compile(rb"EXECUTE saga_(checkpoint|create)\w* \(")
 SAGA = re.compile(rb"'([0-9a-f-]{36})'::uuid")
+NOTED_AS_SENT = b"DELETE FROM saga_outbox"
 CORRELATION = re.compile(rb"'(chaos-\d+-\d+)'")
 NO_ROW = b"D" + (11).to_bytes(4) + (1).to_bytes(2) + (1).to_bytes(4) + b"0"
 """The answer `count(*) = 0`."""
@@ -50,6 +51,8 @@ class WireProxy:
     """Its own, `wire`, and that of `postgres`."""
     fenced: int = 0
     """Checkpoints that moved nothing: another driver owned the saga, or the first try had got through."""
+    kill_relay: bool = False
+    """Whether the next process that notes messages as sent dies before it has."""
     _server: asyncio.Server | None = None
     _correlations: dict[str, str] = field(default_factory=dict)
     _statements: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -107,6 +110,10 @@ class WireProxy:
 
     def _look_at(self, session: _Session, message: bytes) -> None:
         """Find out whether this statement is a checkpoint that a fault was planned for. Raises Struck if it dies."""
+        if self.kill_relay and message.startswith(NOTED_AS_SENT, 5) and self.drivers.kill(session.connection):
+            self.kill_relay = False
+            self.tally.count(Fault.RELAY_KILLED)
+            raise Struck
         found, saga = STATEMENT.search(message, 0, 64), SAGA.search(message)
         session.at_checkpoint = bool(found and found[1] == b"checkpoint")
         if not found or not saga:
