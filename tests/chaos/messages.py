@@ -40,6 +40,8 @@ class BrokerProxy:
     tally: Tally
     ports: Mapping[str, int]
     """Its own, `broker_proxy`, and that of the `broker`."""
+    passed: int = 0
+    """Bytes that clients have sent."""
     _server: asyncio.Server | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -69,8 +71,8 @@ class BrokerProxy:
         own, other = (f"127.0.0.1:{self.ports[name]}".encode() for name in ("broker_proxy", "broker"))
         self._open |= {writer, into_broker}
         ways = [
-            asyncio.ensure_future(_pass(reader, into_broker, b"", b"")),
-            asyncio.ensure_future(_pass(from_broker, writer, other, own)),
+            asyncio.ensure_future(self._ask(reader, into_broker)),
+            asyncio.ensure_future(_answer(from_broker, writer, other, own)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -84,10 +86,16 @@ class BrokerProxy:
                 _reset(into_broker)
             await asyncio.gather(let_go(into_broker), let_go(writer))
 
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while content := await reader.read(CHUNK):
+            self.passed += len(content)
+            writer.write(content)
+            await writer.drain()
 
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, old: bytes, new: bytes) -> None:
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, old: bytes, new: bytes) -> None:
     while content := await reader.read(CHUNK):
-        writer.write(content.replace(old, new) if old else content)
+        writer.write(content.replace(old, new))
         await writer.drain()
 
 
