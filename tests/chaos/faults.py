@@ -13,6 +13,7 @@ class Fault(StrEnum):
     TWO_DRIVERS = "lease expired under a live driver: two drivers"
     ANSWER_LOST = "participant executes, answer lost"
     ANSWERS_ALL_LOST = "participant executes, the answers of all attempts lost"
+    INQUIRY_LOST = "no attempt answered, executed or not, nor the first inquiry"
     EXECUTED_TOO_LATE = "participant executes after the caller gave up"
     DO_AFTER_UNDO = "do delivered only after its undo"
     DUPLICATE = "call delivered twice"

@@ -255,6 +255,17 @@ class FaultGateway:
         self._count(Fault.ANSWERS_ALL_LOST, call)
         return None
 
+    async def _inquiry_lost(self, call: Call) -> Answer | None:
+        """The second inquiry is told the truth."""
+        action = call.label.rpartition(":")[2]
+        if action == "undo" or (action == "inquire" and call.attempt > 1):
+            return await self._forward(call)
+        if self._tossed(call):
+            await self._forward(call)
+        if action == "inquire":
+            self._count(Fault.INQUIRY_LOST, call)
+        return None
+
     async def _executed_too_late(self, call: Call) -> Answer | None:
         """The caller hangs up when its time is over; only then the participant hears of the call."""
         with contextlib.suppress(TimeoutError, OSError):
@@ -348,6 +359,7 @@ HANDLERS: Mapping[Fault, Handler] = {
     Fault.TWO_DRIVERS: FaultGateway._two_drivers,
     Fault.ANSWER_LOST: FaultGateway._answer_lost,
     Fault.ANSWERS_ALL_LOST: FaultGateway._answers_all_lost,
+    Fault.INQUIRY_LOST: FaultGateway._inquiry_lost,
     Fault.EXECUTED_TOO_LATE: FaultGateway._executed_too_late,
     Fault.DO_AFTER_UNDO: FaultGateway._do_after_undo,
     Fault.DUPLICATE: FaultGateway._duplicate,

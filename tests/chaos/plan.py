@@ -55,7 +55,7 @@ class Script:
     api: Api
     fault: Fault | None = None
     call: str = ""
-    """The call that the fault strikes: `step[item]:action`, `checkpoint` or `message`."""
+    """The call that the fault strikes: `step[item]:action`, `step` for all its calls, `checkpoint` or `message`."""
     attempt: int = 1
     """Which attempt of it, or which checkpoint; 0 is every one."""
 
@@ -104,7 +104,7 @@ class Plan:
         """The fault that strikes this attempt of this call, or this checkpoint."""
         if script is None or (self.calm and script.fault is not Fault.UNDO_NEVER_WORKS):
             return None
-        if script.fault and script.call == call and script.attempt in {attempt, 0}:
+        if script.fault and script.call in {call, call.rpartition(":")[0]} and script.attempt in {attempt, 0}:
             return script.fault
         if attempt > LAST_STRUCK_ATTEMPT or call in {"checkpoint", "creation"}:
             return None
@@ -173,6 +173,7 @@ def _places(workload: Workload, fault: Fault | None) -> list[tuple[str, int]]:
         Fault.STOP_BEYOND_LEASE: (effects, 1),
         Fault.TWO_DRIVERS: (effects + undos, 1),
         Fault.ANSWERS_ALL_LOST: (effects, 0),
+        Fault.INQUIRY_LOST: (workload.inquired(), 0),
         Fault.DO_AFTER_UNDO: (effects, 0),
         Fault.UNDO_NEVER_WORKS: (undos, 0),
     }[fault]

@@ -4,7 +4,13 @@ from tests.chaos.faults import AT_A_CALL, AT_A_CHECKPOINT, AT_A_MESSAGE, Fault
 from tests.chaos.report import Size
 
 _KILLS = (Fault.KILL_BEFORE_CALL, Fault.KILL_AFTER_CALL, Fault.KILL_BETWEEN_UNDOS)
-_OTHERS = (Fault.ANSWERS_ALL_LOST, Fault.DO_AFTER_UNDO, Fault.UNDO_NEVER_WORKS, Fault.CREATION_ANSWER_LOST)
+_OTHERS = (
+    Fault.ANSWERS_ALL_LOST,
+    Fault.INQUIRY_LOST,
+    Fault.DO_AFTER_UNDO,
+    Fault.UNDO_NEVER_WORKS,
+    Fault.CREATION_ANSWER_LOST,
+)
 
 SHORT = Size(
     sagas=180,

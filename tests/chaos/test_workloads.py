@@ -54,6 +54,7 @@ def test_the_plan_deals_each_fault_to_a_workflow_that_can_meet_it():
     met = {fault: {script.workflow for script in plan.scripts if script.fault is fault} for fault in Fault}
     assert all(met[fault] == {"partner_creation"} for fault in AT_A_MESSAGE)
     assert "partner_creation" not in met[Fault.KILL_BETWEEN_UNDOS]
+    assert met[Fault.INQUIRY_LOST] == {"order_processing", "partner_creation"}
     assert {script.workflow for script in plan.scripts} == set(WORKLOADS)
 
 

@@ -140,6 +140,10 @@ class Workload:
         before = [call for step in self.definition.steps[:-1] if step.compensation for call in _calls(step, "undo")]
         return before[::-1]
 
+    def inquired(self) -> list[str]:
+        """The steps that can be asked whether they were done."""
+        return [step.name for step in self.definition.steps if step.inquiry]
+
     def checkpoints(self) -> int:
         """So many, at least, has a saga after its creation that goes all the way."""
         return max(1, len(self.reads()) + len(self.dos()) - 1)
