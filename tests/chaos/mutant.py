@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from secrets import token_hex
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "saga_service.settings")
+import django
 
-from domain.outcomes import Unavailable, Unknown
-from infrastructure import http_participants, saga_store
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "saga_service.settings")
+django.setup()
+
+from domain.outcomes import Unavailable, Unknown  # noqa: E402 - models can be read only now
+from infrastructure import http_participants, saga_store  # noqa: E402
 
 
 def no_fencing() -> None:
