@@ -36,6 +36,7 @@ class Fault(StrEnum):
     CREATION_ANSWER_LOST = "saga created, the answer of PostgreSQL lost"
     POSTGRES_RESTARTED = "PostgreSQL restarted (fast)"
     POSTGRES_KILLED = "PostgreSQL killed (immediate) and restarted"
+    COMMAND_FAILED = "message that fails at first, and is delivered again"
     COMMAND_LOST = "message lost on its way to the participant"
     ANSWER_TOO_LATE = "message answered after the saga gave up"
     ANSWER_TWICE = "message answered twice"
@@ -70,6 +71,7 @@ AT_A_CHECKPOINT = frozenset(
 )
 
 AT_A_MESSAGE = {
+    Fault.COMMAND_FAILED: "failed",
     Fault.COMMAND_LOST: "ignored",
     Fault.ANSWER_TOO_LATE: "answered_late",
     Fault.ANSWER_TWICE: "answered_twice",
@@ -78,7 +80,7 @@ AT_A_MESSAGE = {
 }
 """Faults of a message or its answer, each with its name among the participants' scripted faults."""
 
-WAITS_IN_VAIN = frozenset(AT_A_MESSAGE) - {Fault.ANSWER_TWICE}
+WAITS_IN_VAIN = frozenset(AT_A_MESSAGE) - {Fault.COMMAND_FAILED, Fault.ANSWER_TWICE}
 """Its saga rests only when the time for an answer is over."""
 
 QUICK = (

@@ -18,7 +18,7 @@ from tests.chaos.sizes import SHORT, full
 from tests.chaos.system import ROOT
 
 pytestmark = pytest.mark.skipif(not (PROC / "net" / "tcp").exists(), reason="faults find their driver in Linux's /proc")
-SECONDS_TO_END = 30.0
+SECONDS_TO_BEGIN, SECONDS_TO_END = 90.0, 30.0
 
 
 # The proxies cut connections on purpose; what the interpreter finds of them afterwards is not what is tested here.
@@ -56,7 +56,7 @@ def test_a_run_that_ends_early_leaves_no_process_behind(number, tmp_path):
     command = [sys.executable, "-m", "tests.chaos", "--sagas", "50", "--data", str(tmp_path)]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
-    _until(lambda: b"orders begun" in (tmp_path / "log").read_bytes() or process.poll() is not None)
+    _until(lambda: b"orders begun" in (tmp_path / "log").read_bytes() or process.poll() is not None, SECONDS_TO_BEGIN)
     assert process.poll() is None, (tmp_path / "log").read_text()
     assert len(marked(marker)) > 10
     process.send_signal(number)
@@ -64,8 +64,8 @@ def test_a_run_that_ends_early_leaves_no_process_behind(number, tmp_path):
     _until(lambda: not marked(marker))
 
 
-def _until(condition):
-    end = time.monotonic() + SECONDS_TO_END
+def _until(condition, seconds=SECONDS_TO_END):
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
