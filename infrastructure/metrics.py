@@ -25,6 +25,7 @@ from prometheus_client.registry import REGISTRY
 from domain.entities import Saga
 from domain.events import FINISHED, Action, EventType, SagaEvent
 from domain.outcomes import CallFacts, Outcome, Succeeded
+from domain.progress import DEADLINE, OPERATOR
 from domain.workflows import shipped_definitions
 from infrastructure.database_numbers import InDatabase, Reader
 from infrastructure.process_numbers import GarbageWatch, Processes
@@ -143,7 +144,7 @@ def _expect() -> None:
                 STEPS.labels(definition.name, step.name, outcome)
                 if step.undoable:
                     UNDOS.labels(definition.name, step.name, outcome)
-            for failure in (outcomes - {Succeeded.kind}) | {PARKED}:
+            for failure in (outcomes - {Succeeded.kind}) | {DEADLINE, OPERATOR, PARKED}:
                 FAILURES.labels(definition.name, failure, step.name)
 
 

@@ -130,7 +130,7 @@ def test_what_can_happen_in_a_shipped_workflow_is_counted_from_zero(api):
         about = {"workflow": definition.name}
         wanted = [("saga_total", about), ("saga_duree_seconds_count", about | {"status": "COMPENSATED"})]
         for step in definition.steps:
-            wanted.append(("saga_echecs_total", about | {"etape": step.name, "type": "parked"}))
+            wanted += [("saga_echecs_total", about | {"etape": step.name, "type": kind}) for kind in ("parked", "deadline")]
             wanted.append(("saga_etapes_total", about | {"etape": step.name, "statut": "unknown"}))
             if step.undoable:
                 wanted.append(("saga_compensations_total", about | {"etape": step.name, "statut": "rejected"}))
