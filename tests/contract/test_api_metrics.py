@@ -130,7 +130,8 @@ def test_what_can_happen_in_a_shipped_workflow_is_counted_from_zero(api):
         about = {"workflow": definition.name}
         wanted = [("saga_total", about), ("saga_duree_seconds_count", about | {"status": "COMPENSATED"})]
         for step in definition.steps:
-            wanted += [("saga_echecs_total", about | {"etape": step.name, "type": kind}) for kind in ("parked", "deadline")]
+            at = about | {"etape": step.name}
+            wanted += [("saga_echecs_total", at | {"type": kind}) for kind in ("parked", "deadline", "operator")]
             wanted.append(("saga_etapes_total", about | {"etape": step.name, "statut": "unknown"}))
             if step.undoable:
                 wanted.append(("saga_compensations_total", about | {"etape": step.name, "statut": "rejected"}))

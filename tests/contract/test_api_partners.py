@@ -10,6 +10,7 @@ from api_support import UNKNOWN_ID, problem, shaped, stored
 from application.messages import signal
 from application.recovery import claim_due, drive
 from domain.outcomes import Rejected, Succeeded
+from domain.workflows.partner_creation import PARTNER_CREATION
 from infrastructure.models import OutboxRow
 from interfaces import contracts
 from saga_service import bootstrap
@@ -142,4 +143,4 @@ def test_nothing_is_started_that_would_speak_to_nobody(api, monkeypatch):
     problem(api.post("/api/sagas/start/", {"workflow": "partner_creation", "input": given}), 503, "broker_missing")
     assert stored() == {"sagas": 0, "events": 0}
     [shown] = [one for one in api.get("/api/sagas/definitions/").json()["results"] if one["name"] == "partner_creation"]
-    assert shown["version"] == 1, "it is there, for when there is one"
+    assert shown["version"] == PARTNER_CREATION.version, "it is there, for when there is one"
