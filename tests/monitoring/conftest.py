@@ -16,7 +16,7 @@ from tests.monitoring.system import System
 
 SAGAS_RUN = 'sum(rate(saga_total{workflow="commandes"}[$__rate_interval])) > 0'
 MESSAGES_CAME = "sum(saga_messages_total) > 0"
-ALL_SCRAPED = "sum(up) == count(up) >= 4"
+ALL_SCRAPED = "count(max_over_time(up[10s]) == 1) >= 4"
 
 
 @pytest.fixture(scope="session")

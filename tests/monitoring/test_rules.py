@@ -59,7 +59,8 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {UNDOS % "succeeded": "0+10x40", UNDOS % "rejected": "0+2x40"},
     ),
     "WorkerGone": ({"saga_workers_current": "1x35 0x5"}, {"saga_workers_current": "1x39 0"}),
-    "OutboxLag": ({"saga_outbox_oldest_seconds": "121x40"}, {"saga_outbox_oldest_seconds": "119x40"}),
+    "OutboxLag": ({"saga_outbox_oldest_seconds": "61x40"}, {"saga_outbox_oldest_seconds": "59x40"}),
+    "MessagesPutAside": ({"saga_outbox_refused_current": "1x40"}, {"saga_outbox_refused_current": "0x36 1x3"}),
     "ApiErrors": (
         {REQUESTS % "201": "0+100x40", REQUESTS % "503": "0+2x40"},
         {REQUESTS % "201": "0+100x40", REQUESTS % "502": "0+50x40", REQUESTS % "409": "0+50x40"},
