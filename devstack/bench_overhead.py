@@ -12,7 +12,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from devstack import postgres
@@ -20,17 +20,20 @@ from devstack.bench import DATA, ROOT, SECONDS_TO_START, WSGI, Bench, BenchError
 from devstack.lock import LockHeldError, only_one
 from devstack.processes import ProcessError, Processes, answers, free_port
 
-SILENT = {"SAGA_METRICS": "False", "LOG_LEVEL": "CRITICAL"}
+SILENT = {"metrics": {"SAGA_METRICS": "False"}, "logs": {"LOG_LEVEL": "CRITICAL"}}
+"""How the environment turns each of them off."""
 SECONDS_BETWEEN_SCRAPES = 5.0
 
 
 class SilentBench(Bench):
     """A second orchestrator beside the first one's database and participants, with the same processes to charge."""
 
-    def __init__(self, first: Bench) -> None:
+    def __init__(self, first: Bench, without: Sequence[str]) -> None:
         self.processes, self.data, self.database, self.stub = first.processes, first.data, first.database, first.stub
         self.port = free_port()
-        environment = {**first.environment, **SILENT, "PROMETHEUS_MULTIPROC_DIR": str(first.data / "metrics-silent")}
+        environment = {**first.environment, "PROMETHEUS_MULTIPROC_DIR": str(first.data / "metrics-silent")}
+        for each in without:
+            environment |= SILENT[each]
         self.gunicorn = self.processes.start("silent", self._gunicorn(WSGI), environment)
         health = f"http://127.0.0.1:{self.port}/health"
         self.processes.wait_until("silent", lambda: answers(health), SECONDS_TO_START)
@@ -78,14 +81,14 @@ def run(options: argparse.Namespace) -> dict[str, list[float]]:
     try:
         with Processes(options.data / "logs", ROOT) as processes:
             told = Bench(processes, WSGI, options.data)
-            return measure(told, SilentBench(told), options)
+            return measure(told, SilentBench(told, options.without), options)
     finally:
         postgres.stop(options.data / "postgres", "immediate")
 
 
 def shown(ratios: dict[str, list[float]]) -> str:
     """The medians with their quartiles."""
-    lines = ["with metrics and logs, to without           median   quartiles"]
+    lines = ["with, to without                            median   quartiles"]
     names = {
         "cpu_gunicorn_ms": "CPU of the service a saga",
         "cpu_all_ms": "CPU of everything a saga",
@@ -103,6 +106,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=_seconds, default=2.0, help="of each round")
     parser.add_argument("--warm-up", type=_seconds, default=2.0)
     parser.add_argument("--clients", type=_count, default=8)
+    parser.add_argument(
+        "--without", choices=SILENT, nargs="+", default=list(SILENT), help="what the second does not do"
+    )
     parser.add_argument("--data", type=Path, default=DATA)
     options = parser.parse_args(arguments)
     options.data = options.data.resolve()
@@ -116,7 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(shown(ratios))
     print(
-        f"{options.rounds} pairs of rounds of {options.seconds:g} s at {options.clients} clients, "
+        f"without {' and '.join(options.without)}; {options.rounds} pairs of rounds of {options.seconds:g} s "
+        f"at {options.clients} clients, "
         f"{time.monotonic() - began:.0f} s in all"
     )
     return 0

@@ -6,6 +6,9 @@ from typing import Any
 
 from pythonjsonlogger.msgspec import MsgspecFormatter
 
+# No line has them, and each line would look for them.
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
 LONGEST = 8000
 """Characters of a value: a trace may be as deep as Python allows, and a client may say what it likes."""
 
@@ -29,6 +32,8 @@ class JsonFormatter(MsgspecFormatter):
 
 
 def _bounded(value: Any) -> Any:
+    if type(value) is str and len(value) <= LONGEST:  # most of them
+        return value
     if value is None or isinstance(value, bool | int | float):
         return value
     text = value if isinstance(value, str) else repr(value)
