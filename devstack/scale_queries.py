@@ -10,11 +10,14 @@ from uuid import UUID, uuid4
 from django.db import connection, transaction
 
 from application.queries import EventFilter, SagaFilter
+from application.statistics import EPOCH, EVER
 from devstack.scale_data import RARE_TENANT, RARE_WORKFLOW, SHARED_CORRELATION, SHARED_CUSTOMER
+from domain.workflows.commandes import COMMANDES
 from infrastructure.models import BusinessIdRow
 from infrastructure.retention import PostgresRetention
 from infrastructure.saga_queries import PostgresSagaQueries
 from infrastructure.saga_store import _STATEMENTS
+from infrastructure.statistics import PostgresStatistics
 
 PAGE = 51
 """Rows of the API's usual page: 50, and one to know whether there are more."""
@@ -95,6 +98,7 @@ def queries() -> dict[str, Callable[[], Any]]:
         **_of_events(middle["id"]),
         "numbers of a scrape": _scrape,
         "statistics": PostgresSagaQueries().counts,
+        **_of_statistics(),
     }
 
 
@@ -111,6 +115,25 @@ def _of_retention() -> dict[str, Callable[[], Any]]:
         "prune 500, 45 days in": lambda: retention.prune("commandes", before, before - timedelta(days=45), 500),
         "prune a rare workflow": lambda: retention.prune(RARE_WORKFLOW, before, None, 500),
         "prune, nothing left": lambda: retention.prune("commandes", before - timedelta(days=999), None, 500),
+    }
+
+
+def _of_statistics() -> dict[str, Callable[[], Any]]:
+    read, now = PostgresStatistics(), datetime.now(UTC)
+    week, names = now - timedelta(days=7), ["commandes", RARE_WORKFLOW]
+
+    def of_a_week(workflow: str | None) -> None:
+        read.rolled(3600, week, workflow)
+        read.ended(3600, week)
+        read.live_since(3600, week, workflow)
+
+    return {
+        "statistics of a week": lambda: of_a_week(None),
+        "statistics of a week, one workflow": lambda: of_a_week(RARE_WORKFLOW),
+        "totals ever": lambda: read.ended(EVER, EPOCH),
+        "roll up 1000": lambda: read.roll_up(now, 1000),
+        "last 100 of each workflow": lambda: read.recent(names, 100),
+        "times of the newest 200": lambda: read.times("commandes", COMMANDES.version, 200, 20_000),
     }
 
 

@@ -232,3 +232,45 @@ class BulkItemRow(models.Model):
     class Meta:
         db_table = "saga_bulk_sagas"
         verbose_name = "saga of a bulk remedy"
+
+
+class RollupRow(models.Model):
+    """How many sagas started or ended in one span of time, with such a duration: what statistics are read from.
+
+    Deleting sagas leaves it as it is. `duration` numbers the bins of application/statistics.py.
+    """
+
+    pk = models.CompositePrimaryKey("span", "since", "workflow", "version", "status", "duration")
+    span = models.IntegerField()
+    """Seconds that the row covers from `since` on; 0 is ever."""
+    since = models.DateTimeField()
+    workflow = models.TextField()
+    version = models.IntegerField()
+    status = EnumField("saga_status")
+    """How they ended; RUNNING counts those that have ended meanwhile and had started here."""
+    duration = models.IntegerField()
+    sagas = models.IntegerField()
+    retried = models.IntegerField()
+    """Of these, those that repeated a call."""
+
+    class Meta:
+        db_table = "saga_rollup"
+        verbose_name = "rollup"
+
+
+class RollupDueRow(models.Model):
+    """A saga that ended (`sagas` is 1), or that turned back after its end (-1), and is not in the rollup yet."""
+
+    id = models.BigAutoField(primary_key=True)
+    saga_id = models.UUIDField()
+    workflow = models.TextField()
+    version = models.IntegerField()
+    status = EnumField("saga_status")
+    seq = models.IntegerField()
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField()
+    sagas = models.IntegerField()
+
+    class Meta:
+        db_table = "saga_rollup_due"
+        verbose_name = "ending to roll up"

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from interfaces.console import entrance, operate, saga, sagas, trouble, workflows
+from interfaces.console import entrance, operate, saga, sagas, statistics, trouble, workflows
 
 app_name = "console"
 urlpatterns = [
@@ -16,6 +16,7 @@ urlpatterns = [
     path("login/", entrance.Login.as_view(), name="login"),
     path("logout/", entrance.Logout.as_view(), name="logout"),
     path("language/", entrance.language, name="language"),
+    path("statistics/", statistics.statistics, name="statistics"),
     path("workflows/", workflows.workflows, name="workflows"),
     path("workflows/<slug:name>/", workflows.workflow, name="workflow"),
     path("workflows/<slug:name>/<int:version>/", workflows.workflow, name="workflow_version"),

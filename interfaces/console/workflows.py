@@ -71,7 +71,7 @@ def workflow(request: HttpRequest, name: str, version: int | None = None) -> Htt
         "caller": request.caller,
         "definition": definition,
         "versions": sorted((each.version for each in definitions.all() if each.name == name), reverse=True),
-        "published": _publication(definition),
+        "published": definitions.publication(definition),
         "facts": _facts(definition),
         "steps": [_step(step) for step in definition.steps],
         "findings": platform().publisher.findings(definition),
@@ -81,12 +81,6 @@ def workflow(request: HttpRequest, name: str, version: int | None = None) -> Htt
         **_times(definition),
     }
     return render(request, "console/workflow.html", shown)
-
-
-def _publication(definition: SagaDefinition) -> Any:
-    """Who published it and when, where that is kept."""
-    kept = getattr(engine().definitions, "publication", None)
-    return kept(definition) if kept else None
 
 
 def _times(definition: SagaDefinition) -> dict[str, Any]:

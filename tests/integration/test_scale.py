@@ -39,12 +39,12 @@ def plans(django_db_setup: None, django_db_blocker: pytest.FixtureDef) -> Iterat
     with django_db_blocker.unblock():
         try:
             with connection.cursor() as cursor:  # what other tests rolled back still takes room
-                cursor.execute("TRUNCATE sagas, saga_evenements, saga_business_ids, saga_definitions")
+                cursor.execute(f"TRUNCATE {scale_data.TABLES}, saga_definitions")
             scale_data.ensure(SAGAS, EVENTS, SAGAS, lambda *_: None)
             yield {name: plan for name, (plan,) in scale_queries.measured(rounds=1)}
         finally:
             with connection.cursor() as cursor:
-                cursor.execute("TRUNCATE sagas, saga_evenements, saga_business_ids, saga_definitions")
+                cursor.execute(f"TRUNCATE {scale_data.TABLES}, saga_definitions")
             connection.close()
 
 

@@ -19,11 +19,12 @@ from django.db import connection
 from application.bulk import Bulk
 from application.queries import SagaFilter
 from application.saga_orchestrator import SagaOrchestrator, StartRequest
+from application.statistics import EPOCH, EVER
 from domain.calls import Task
 from domain.entities import Saga
 from domain.events import EventType
 from domain.outcomes import Rejected, Reply, Succeeded
-from infrastructure.models import WorkerRow
+from infrastructure.models import RollupDueRow, WorkerRow
 from saga_service import bootstrap
 from tests.support.driving import Crash
 from tests.support.order_participants import ANSWERS, ORDER, participants
@@ -105,6 +106,16 @@ def test_a_saga_whose_driver_died_is_taken_over_when_its_lease_expires(engine, s
         assert saga.status == "COMPLETED"
         taken = [event.actor for event in saga.history if event.type is EventType.DRIVER_REPLACED]
         assert taken[0].endswith(f":{process.pid}")
+
+
+def test_workers_count_every_ending_once(engine, stub):
+    sagas = [engine.start(order()) for _ in range(5)]
+    statistics = bootstrap.platform().statistics
+    with worker(stub[0]), worker(stub[0]):
+        for saga in sagas:
+            ended(engine, saga.id)
+        until(lambda: statistics.ended(EVER, EPOCH) == {"commandes": {"COMPLETED": len(sagas)}})
+    assert not RollupDueRow.objects.exists()
 
 
 def test_several_workers_share_the_work_and_no_saga_is_driven_twice(engine, stub):

@@ -36,6 +36,8 @@ REMEDIES_AT_ONCE = 2
 """A slow one must not hold up all others."""
 REMEDY_EVERY = 1.0
 """Seconds between two looks for a bulk remedy."""
+ROLL_UP_EVERY, ROLL_UP_AT_ONCE = 2.0, 1000
+"""Seconds between two looks for endings to count, and how many are counted by one statement."""
 LONGEST_POLL = 10.0
 """Seconds; a worker reports with each look, and one that is silent for longer counts as gone."""
 MOMENT = 0.05
@@ -82,6 +84,7 @@ class Worker:
         self._engine, self._heartbeat = built.engine, built.heartbeat
         built.bulkhead(threads // 2, TURN_WAIT)
         self._operations, self._bulk = built.operations, built.bulk
+        self._statistics = built.statistics
         self._messaging = built.messaging()
         self._notices = built.notices()
         self._threads, self._poll = threads, poll
@@ -100,6 +103,7 @@ class Worker:
         """Claim what there are free threads for, until told to stop; then finish it or hand it back."""
         logger.info("worker started", extra={"worker": self._name, "threads": self._threads})
         aside = [threading.Thread(target=self._apply_remedies, name=f"bulk-{n}") for n in range(REMEDIES_AT_ONCE)]
+        aside.append(threading.Thread(target=self._roll_up, name="rollup"))
         if self._messaging:
             aside.append(threading.Thread(target=self._send_messages, args=[self._messaging], name="outbox"))
             aside.append(threading.Thread(target=self._take_messages, args=[self._messaging], name="inbox"))
@@ -173,6 +177,17 @@ class Worker:
                 logger.warning("a bulk remedy was interrupted", extra={"reason": str(error).strip()})
             close_old_connections()
             self._stop.wait(REMEDY_EVERY)
+
+    def _roll_up(self) -> None:
+        """What statistics are read from, in a thread of its own; with several workers one at a time does it."""
+        while not self._stop.is_set():
+            try:
+                if self._statistics.roll_up(self._engine.clock.now(), ROLL_UP_AT_ONCE) == ROLL_UP_AT_ONCE:
+                    continue
+            except Exception as error:  # noqa: BLE001 - the outermost loop: whatever fails is logged, and goes on
+                logger.warning("endings could not be counted", extra={"reason": str(error).strip()})
+                close_old_connections()
+            self._stop.wait(ROLL_UP_EVERY)
 
     def _send_messages(self, messaging: Messaging) -> None:
         """The outbox, in a thread of its own: it waits for the broker, and for nobody else."""
