@@ -75,8 +75,11 @@ def wait_budget(prefer: str) -> float:
 def idempotency(request: Request, workflow: str, version: int | None, given: Any) -> IdempotentRequest | None:
     """The request's Idempotency-Key with the hash of what it asks for. Raises ValidationError for one that is wrong."""
     key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
+    return None if key is None else under_key(key, workflow, version, given)
+
+
+def under_key(key: str, workflow: str, version: int | None, given: Any) -> IdempotentRequest:
+    """The key with the hash of what is asked for under it. Raises ValidationError for a key that is wrong."""
     if not _KEY.fullmatch(key):
         raise ValidationError({"Idempotency-Key": ["must be 1 to 255 visible ASCII characters"]})
     content = msgspec.json.encode([workflow, version, given], order="deterministic")

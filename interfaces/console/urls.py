@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from interfaces.console import entrance, operate, saga, sagas, statistics, trouble, workflows
+from interfaces.console import entrance, operate, saga, sagas, starting, statistics, trouble, workflows
 
 app_name = "console"
 urlpatterns = [
@@ -19,5 +19,6 @@ urlpatterns = [
     path("statistics/", statistics.statistics, name="statistics"),
     path("workflows/", workflows.workflows, name="workflows"),
     path("workflows/<slug:name>/", workflows.workflow, name="workflow"),
+    path("workflows/<slug:name>/start/", starting.start, name="start"),
     path("workflows/<slug:name>/<int:version>/", workflows.workflow, name="workflow_version"),
 ]

@@ -12,7 +12,7 @@ from application.statistics import Times
 from domain.definition import Publish, Request, RetryPolicy, SagaDefinition, Step
 from domain.events import SagaStatus
 from domain.lint import Severity
-from interfaces.callers import READER
+from interfaces.callers import CLIENT, READER
 from interfaces.console.access import page
 from interfaces.console.drawing import state_svg
 from interfaces.console.live import live_page
@@ -72,6 +72,7 @@ def workflow(request: HttpRequest, name: str, version: int | None = None) -> Htt
         "definition": definition,
         "versions": sorted((each.version for each in definitions.all() if each.name == name), reverse=True),
         "published": definitions.publication(definition),
+        "may_start": request.caller.may(CLIENT),
         "facts": _facts(definition),
         "steps": [_step(step) for step in definition.steps],
         "findings": platform().publisher.findings(definition),
