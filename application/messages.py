@@ -9,6 +9,7 @@ from uuid import UUID
 
 from application.ports import IdempotentRequest, Message, Outbox, Publisher, Verdict
 from application.saga_orchestrator import SagaOrchestrator, StartRequest
+from application.trace_context import HEADER, accepted
 from domain.exceptions import (
     IdempotencyConflict,
     InputInvalid,
@@ -114,6 +115,7 @@ class Inbox:
                         actor=f"message:{message.topic}",
                         tenant=f"message:{message.topic}",
                         idempotency=IdempotentRequest(f"{trigger.workflow}:{key}"[:255], sha256(message.body).digest()),
+                        traceparent=accepted(message.properties.get(HEADER)),
                         wait=0,
                     )
                 )

@@ -77,6 +77,7 @@ class StartRequest:
     version: int | None = None
     actor: str | None = None
     tenant: str = ""
+    traceparent: str | None = None
     idempotency: IdempotentRequest | None = None
     wait: float = 25.0
 
@@ -269,4 +270,5 @@ class SagaOrchestrator:
             deadline_at=now + timedelta(seconds=seconds),
             max_retries=self.max_retries,
             tenant=request.tenant,
+            traceparent=request.traceparent,
         )

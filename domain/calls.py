@@ -28,6 +28,8 @@ class Attempt:
     action: Action
     number: int
     due_at: datetime
+    seq: int = 0
+    """The event that made it due."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,8 @@ class Task:
     query: dict[str, Any]
     body: Any
     timeout: float
+    traceparent: str | None = None
+    """The saga's own, not the call's."""
 
 
 @dataclass(slots=True)

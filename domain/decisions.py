@@ -270,6 +270,7 @@ class Deciding(Progress):
             item=work.item,
             attempt=attempt,
             key=self._key(work, attempt.action),
+            traceparent=self.origin.traceparent,
             **self._request(work, attempt.action),
         )
 

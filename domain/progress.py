@@ -32,6 +32,8 @@ class Origin:
     deadline_at: datetime
     max_retries: int
     tenant: str = ""
+    traceparent: str | None = None
+    """Its trace and its parent there, as W3C Trace Context writes them; None: it is a trace of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +267,7 @@ class Progress:
     def _on_scheduled(self, event: SagaEvent) -> None:
         assert event.action and event.attempt and event.due_at
         work = self._work(event)
-        work.pending = Attempt(action=event.action, number=event.attempt, due_at=event.due_at)
+        work.pending = Attempt(action=event.action, number=event.attempt, due_at=event.due_at, seq=event.seq)
         self._pending.append(work)
 
     def _on_postponed(self, event: SagaEvent) -> None:

@@ -14,7 +14,6 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
-from zlib import crc32
 
 import msgspec
 import requests
@@ -22,6 +21,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError as TransportError
 from urllib3.exceptions import NewConnectionError
 
+from application.trace_context import HEADER, call_traceparent
 from domain.calls import Task
 from domain.events import Action
 from domain.outcomes import CallFacts, Outcome, Postponed, Rejected, Reply, Succeeded, Unavailable, Unknown
@@ -106,7 +106,7 @@ class HttpParticipants:
             "X-Correlation-ID": task.correlation_id,
             "X-Saga-Id": str(task.saga_id),
             "X-Saga-Deadline": task.deadline.isoformat(),
-            "traceparent": traceparent(task),
+            HEADER: call_traceparent(task),
             "User-Agent": "saga-orchestrator",
         }
         if task.body is not None:
@@ -178,12 +178,6 @@ def retry_after(value: str | None, now: datetime) -> float | None:
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return min(max((at - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
-
-
-def traceparent(task: Task) -> str:
-    """W3C trace context: one trace a saga (its id is the trace id), one span a call attempt."""
-    span = f"{crc32(task.key.encode()):08x}{task.attempt.number:08x}"
-    return f"00-{task.saga_id.hex}-{span}-01"
 
 
 def _query(values: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 
+from application.trace_context import joined, span_of
 from domain.entities import Saga
 from domain.events import EventType, SagaEvent
 from infrastructure import metrics
@@ -34,8 +35,8 @@ def observe(saga: Saga, events: Sequence[SagaEvent]) -> None:
 
 def _fields(saga: Saga, event: SagaEvent) -> dict[str, object]:
     fields = {
-        "saga_id": str(saga.id),
-        "correlation_id": saga.origin.correlation_id,
+        **joined(saga),
+        "span_id": span_of(saga, event),
         "workflow": saga.definition.name,
         "status": event.status.value,
         "state": event.state,

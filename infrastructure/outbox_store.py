@@ -8,6 +8,7 @@ import msgspec
 from django.db import connection
 
 from application.ports import Message, Outgoing, Refused
+from application.trace_context import HEADER, MESSAGE, SAGA, child
 from infrastructure.models import OutboxRow
 
 logger = logging.getLogger("saga.outbox")
@@ -15,15 +16,17 @@ LOCK = 0x5A6A0B0F
 """The advisory lock of the process that empties the outbox; PostgreSQL lets it go with the connection."""
 
 _WAITING = """
-SELECT id, saga_id, seq, topic, payload FROM saga_outbox WHERE published_at IS NULL AND refused IS NULL
-ORDER BY id LIMIT %s
+SELECT message.id, message.saga_id, message.seq, message.topic, message.payload, sagas.data ->> 'traceparent'
+FROM saga_outbox AS message LEFT JOIN sagas ON sagas.id = message.saga_id
+WHERE message.published_at IS NULL AND message.refused IS NULL ORDER BY message.id LIMIT %s
 """
 
 
 class PostgresOutbox:
-    """The `Outbox` over Django's connection of one thread."""
+    """The `Outbox` over Django's connection of one thread. On the topic of events no message is a span of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, events_topic: str | None = None) -> None:
+        self._events_topic = events_topic
         self._led_by: Any = None
 
     def lead(self) -> bool:
@@ -41,13 +44,7 @@ class PostgresOutbox:
         """See `Outbox`. In the order of insertion: a saga's checkpoints follow each other."""
         with connection.cursor() as cursor:
             cursor.execute(_WAITING, [limit])
-            return [
-                Outgoing(
-                    number,
-                    Message(topic, str(saga_id), _bytes(payload), {"saga_id": str(saga_id), "seq": str(seq)}),
-                )
-                for number, saga_id, seq, topic, payload in cursor.fetchall()
-            ]
+            return [self._outgoing(row) for row in cursor.fetchall()]
 
     def sent(self, messages: Sequence[Outgoing]) -> None:
         """See `Outbox`."""
@@ -69,6 +66,12 @@ class PostgresOutbox:
         """See `Outbox`."""
         row = OutboxRow.objects.filter(id=number, refused__isnull=False)
         return bool(row.update(refused=None) if send else row.delete()[0])
+
+    def _outgoing(self, row: tuple[Any, ...]) -> Outgoing:
+        number, saga_id, seq, topic, payload, traceparent = row
+        span = (SAGA, 1) if topic == self._events_topic else (MESSAGE, seq)
+        properties = {"saga_id": str(saga_id), "seq": str(seq), HEADER: child(traceparent, saga_id, *span)}
+        return Outgoing(number, Message(topic, str(saga_id), _bytes(payload), properties))
 
 
 def _bytes(payload: Any) -> bytes:

@@ -20,6 +20,7 @@ from typing import Any, Final
 import pulsar
 
 from application.ports import Message, Verdict
+from application.trace_context import HEADER, accepted
 from domain.exceptions import BrokerUnavailable, MessageRefused
 
 logger = logging.getLogger("saga.bus")
@@ -344,7 +345,10 @@ class _Delivery:
         self.place = (message.topic, message.key or f"\0{self.id}")
 
     def described(self) -> dict[str, Any]:
-        return {"topic": self.message.topic, "key": self.message.key, "message_id": self.id, "attempts": self.attempts}
+        trace = accepted(self.message.properties.get(HEADER))
+        joined = {"trace_id": trace[3:35], "span_id": trace[36:52]} if trace else {}
+        known = {"topic": self.message.topic, "key": self.message.key, "message_id": self.id}
+        return {**known, "attempts": self.attempts, **joined}
 
 
 class _Deliveries:

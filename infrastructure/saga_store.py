@@ -105,7 +105,7 @@ class PostgresSagaStore:
             "correlation_id": origin.correlation_id,
             "idempotency_key": request.key if request else None,
             "request_hash": request.request_hash if request else None,
-            "data": _json({"input": origin.input, "max_retries": origin.max_retries}),
+            "data": _json(_data(origin)),
             "token": lease.token if lease else None,
             "owner": lease.owner if lease else None,
             "lease_expires_at": lease.expires_at if lease and not saga.driverless else None,
@@ -199,7 +199,7 @@ class PostgresSagaStore:
                 claimed.append(Claimed(self._restore(histories[saga_id]), abandoned))
             except _UNREADABLE as error:
                 # A later release wrote it: its own processes will claim it when this lease expires.
-                logger.exception("unreadable saga", extra={"saga_id": str(saga_id), "reason": str(error)})
+                logger.exception("unreadable saga", extra=_known(saga_id, histories, error))
         return claimed
 
     def _existing(self, saga: Saga, request: IdempotentRequest | None) -> Existing | None:
@@ -225,6 +225,7 @@ class PostgresSagaStore:
             deadline_at=deadline_at,
             max_retries=stored["max_retries"],
             tenant=tenant,
+            traceparent=stored.get("traceparent"),
         )
         definition = self._definitions.version(workflow, version)
         return Saga.restore(definition, origin, (_event(row[8:]) for row in history))
@@ -287,6 +288,19 @@ def _business_ids(saga: Saga, events: Sequence[SagaEvent]) -> str | None:
     """Those that became known with these events."""
     known = newly_known(saga, events)
     return _json([{"value": value, "name": name} for name, value in known.items()]) if known else None
+
+
+def _known(saga_id: UUID, histories: dict[UUID, list[tuple[Any, ...]]], error: Exception) -> dict[str, str]:
+    """What can be said of a saga that cannot be read."""
+    rows = histories.get(saga_id)
+    known = {"saga_id": str(saga_id), "reason": str(error)}
+    return {**known, "correlation_id": rows[0][4]} if rows else known
+
+
+def _data(origin: Origin) -> dict[str, Any]:
+    """What is fixed and has no column. What an earlier release does not know of it, it leaves alone."""
+    data = {"input": origin.input, "max_retries": origin.max_retries}
+    return {**data, "traceparent": origin.traceparent} if origin.traceparent else data
 
 
 def _messages(saga: Saga, events: Sequence[SagaEvent], events_topic: str | None) -> str | None:

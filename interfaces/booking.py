@@ -14,6 +14,7 @@ from application.saga_orchestrator import StartRequest
 from domain.entities import Saga
 from domain.exceptions import InputInvalid, SagaError, StoreUnavailable, WorkflowUnknown
 from domain.workflows.booking import BOOKING, BookingSaga, refused_booking
+from interfaces.correlation import traceparent
 from interfaces.platform import engine, platform
 
 SECONDS_TO_WAIT = 25.0
@@ -41,6 +42,7 @@ class BookingSAGAOrchestrator:
                 input=given,
                 correlation_id=correlation_id,
                 actor="booking",
+                traceparent=traceparent(),
                 wait=SECONDS_TO_WAIT,
             )))  # fmt: skip
         except InputInvalid as error:

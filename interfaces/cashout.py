@@ -11,6 +11,7 @@ from domain.events import SagaEvent, SagaStatus
 from domain.exceptions import NotAllowed, SagaDriven, SagaNotFound
 from domain.operations import By
 from domain.workflows.cashout import ANY_BOOKMAKER, CASHOUT, CashoutSaga
+from interfaces.correlation import traceparent
 from interfaces.platform import engine, platform
 
 
@@ -48,6 +49,7 @@ class SagaOrchestrator:
                 correlation_id=correlation_id or str(uuid4()),
                 actor=self._actor,
                 tenant=self._actor,
+                traceparent=traceparent(),
                 wait=self._wait,
             )
         )

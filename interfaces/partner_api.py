@@ -16,7 +16,7 @@ from domain.exceptions import SagaNotFound
 from domain.workflows.partner_creation import PARTNER_CREATION
 from interfaces import documentation as docs
 from interfaces.callers import CLIENT, READER
-from interfaces.correlation import acceptable
+from interfaces.correlation import acceptable, traceparent
 from interfaces.platform import engine, platform
 from interfaces.starting import idempotency
 
@@ -58,6 +58,7 @@ class PartnerCreationView(APIView):
                 actor=request.user.name,
                 tenant=request.user.name,
                 idempotency=idempotency(request, PARTNER_CREATION.name, None, given),
+                traceparent=traceparent(),
                 wait=0,
             )
         )

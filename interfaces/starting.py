@@ -14,6 +14,7 @@ from application.ports import IdempotentRequest
 from application.saga_orchestrator import StartRequest
 from domain.entities import Saga
 from domain.events import SagaStatus
+from interfaces.correlation import traceparent
 from interfaces.platform import engine
 
 DEFAULT_WAIT = 25.0
@@ -37,6 +38,7 @@ def start_saga(
             actor=request.user.name,
             tenant=request.user.name,  # two callers that choose the same idempotency key must not meet
             idempotency=idempotency(request, workflow, version, given),
+            traceparent=traceparent(),
             wait=wait_budget(request.headers.get("Prefer", "")),
         )
     )

@@ -77,16 +77,16 @@ def create(cursor: sqlite3.Cursor, call: Call, wanted: Partner) -> Applied | Ans
         partner_id = UNALLIED_PREFIX + partner_id[len(UNALLIED_PREFIX) :]
     values = (wanted.nombre, wanted.email, wanted.telefono, wanted.direccion)
     cursor.execute(_INSERT, (partner_id, wanted.saga_id, call.key, *values))
-    _tell(cursor, "partner_created", partner_id, wanted.saga_id)
+    _tell(cursor, call, "partner_created", partner_id, wanted.saga_id)
     return Applied(Answer(201, {"partner_id": partner_id}), partner_id, 1)
 
 
-def delete(cursor: sqlite3.Cursor, _: Call, __: None, created: Answer) -> Applied:
+def delete(cursor: sqlite3.Cursor, call: Call, __: None, created: Answer) -> Applied:
     """Delete a partner again."""
     partner_id = created.body["partner_id"]
     cursor.execute("UPDATE partners SET estado = 'ELIMINADO' WHERE partner_id = ?", (partner_id,))
     ((saga_id,),) = cursor.execute("SELECT saga_id FROM partners WHERE partner_id = ?", (partner_id,)).fetchall()
-    _tell(cursor, "partner_deleted", partner_id, saga_id)
+    _tell(cursor, call, "partner_deleted", partner_id, saga_id)
     return Applied(Answer(200, {"partner_id": partner_id, "estado": "ELIMINADO"}), partner_id, 1)
 
 
@@ -113,8 +113,9 @@ def shown(cursor: sqlite3.Cursor, call: Call) -> Answer:
     return Answer(200, dict(zip(_COLUMNS, row, strict=True)))
 
 
-def _tell(cursor: sqlite3.Cursor, what: str, partner_id: str, saga_id: str) -> None:
-    send(cursor, PARTNER_EVENTS, partner_id, {"type": what, "partner_id": partner_id, "saga_id": saga_id})
+def _tell(cursor: sqlite3.Cursor, call: Call, what: str, partner_id: str, saga_id: str) -> None:
+    event = {"type": what, "partner_id": partner_id, "saga_id": saga_id}
+    send(cursor, (PARTNER_EVENTS, partner_id), event, call.traceparent)
 
 
 SERVICE = Service(

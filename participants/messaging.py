@@ -15,17 +15,19 @@ from typing import Any, Final
 from uuid import uuid4
 
 from application.ports import Message, Verdict
+from application.trace_context import HEADER
 from domain.exceptions import BrokerUnavailable
 from participants.database import Database
 from participants.faults import MESSAGE, MESSAGE_KINDS, Faults, Rule
 from participants.validation import RequestError, json_object, text
 
 SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS outgoing (
+CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     topic TEXT NOT NULL,
     message_key TEXT NOT NULL,
     body BLOB NOT NULL,
+    traceparent TEXT NOT NULL,  -- of the call or the command that it follows from; empty where that had none
     due_at REAL NOT NULL  -- seconds since 1970
 );
 """
@@ -35,8 +37,8 @@ SECONDS_TO_STOP: Final = 3.0
 BATCH: Final = 200
 MALFORMED: Final = b'\xff{"type": "alliance_'
 
-_INSERT = "INSERT INTO outgoing (topic, message_key, body, due_at) VALUES (?, ?, ?, ?)"
-_DUE = "SELECT id, topic, message_key, body FROM outgoing WHERE due_at <= ? ORDER BY id LIMIT ?"
+_INSERT = "INSERT INTO outbox (topic, message_key, body, traceparent, due_at) VALUES (?, ?, ?, ?, ?)"
+_DUE = "SELECT id, topic, message_key, body, traceparent FROM outbox WHERE due_at <= ? ORDER BY id LIMIT ?"
 
 logger = logging.getLogger("participants")
 
@@ -54,10 +56,12 @@ class Listens:
     commands: Mapping[str, Command]
 
 
-def send(cursor: sqlite3.Cursor, topic: str, key: str, body: dict[str, Any] | bytes, delay: float = 0) -> None:
-    """Send a message if this transaction is kept."""
+def send(
+    cursor: sqlite3.Cursor, to: tuple[str, str], body: dict[str, Any] | bytes, traceparent: str, delay: float = 0
+) -> None:
+    """Send a message to a topic, under a key, if this transaction is kept."""
     content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
-    cursor.execute(_INSERT, (topic, key, content, time() + delay))
+    cursor.execute(_INSERT, (*to, content, traceparent, time() + delay))
 
 
 class Messaging:
@@ -99,9 +103,9 @@ class Messaging:
     def _send_some(self) -> bool:
         rows = self._database.cursor().execute(_DUE, (time(), BATCH)).fetchall()
         if rows:
-            self._publisher.publish([Message(topic, key, bytes(body), {}) for _, topic, key, body in rows])
+            self._publisher.publish([_message(row) for row in rows])
             with self._database.transaction() as cursor:
-                cursor.executemany("DELETE FROM outgoing WHERE id = ?", [(row[0],) for row in rows])
+                cursor.executemany("DELETE FROM outbox WHERE id = ?", [(row[0],) for row in rows])
         return bool(rows)
 
     def _listen(self, listens: Listens) -> None:
@@ -121,10 +125,12 @@ class Messaging:
             with self._database.transaction() as cursor:
                 answer = command(cursor, body, rule is not None and rule.fault == "rejected")
                 if answer is not None:
-                    _answer(cursor, listens.answers, answer, rule)
+                    _answer(cursor, listens.answers, answer, rule, message.properties.get(HEADER, ""))
         except (RequestError, KeyError) as error:
             logger.warning("a command is none", extra={"topic": message.topic, "reason": repr(error)})
             return Verdict.DEAD
+        told = {"topic": message.topic, "type": body["type"], "saga_id": body.get("saga_id")}
+        logger.info("command taken", extra={**told, HEADER: message.properties.get(HEADER)})
         self._to_send.set()
         return Verdict.DONE
 
@@ -135,16 +141,21 @@ class Messaging:
         return self._faults.pick(MESSAGE, f"{listens.topic}/{body['type']}", key, MESSAGE_KINDS)
 
 
-def _answer(cursor: sqlite3.Cursor, topic: str, answer: dict[str, Any], rule: Rule | None) -> None:
+def _message(row: tuple[Any, ...]) -> Message:
+    _, topic, key, body, traceparent = row
+    return Message(topic, key, bytes(body), {HEADER: traceparent} if traceparent else {})
+
+
+def _answer(cursor: sqlite3.Cursor, topic: str, answer: dict[str, Any], rule: Rule | None, traceparent: str) -> None:
     fault, saga_id = rule.fault if rule else None, answer["saga_id"]
     if fault == "unanswered":
         return
     if fault == "answered_malformed":
-        send(cursor, topic, saga_id, MALFORMED)
+        send(cursor, (topic, saga_id), MALFORMED, traceparent)
         return
     if fault == "answered_for_nobody":
         saga_id = str(uuid4())
         answer = {**answer, "saga_id": saga_id}
     delay = rule.seconds if rule and fault == "answered_late" else 0.0
     for _ in range(2 if fault == "answered_twice" else 1):
-        send(cursor, topic, saga_id, answer, delay)
+        send(cursor, (topic, saga_id), answer, traceparent, delay)

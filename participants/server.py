@@ -46,6 +46,7 @@ class JsonLogger(Logger):
         super().setup(cfg)
         formatter = JsonFormatter("%(levelname)s %(name)s %(message)s", timestamp=True)
         service, bus = logging.getLogger("participants"), logging.getLogger("saga.bus")
+        service.setLevel(logging.INFO)
         bus.setLevel(logging.INFO)
         for logger in (service, bus):
             logger.handlers = [logging.StreamHandler()]

@@ -36,6 +36,7 @@ class Call:
     key: str
     """The Idempotency-Key header; empty when there is none."""
     content: bytes
+    traceparent: str = ""
 
     def body(self) -> dict[str, Any]:
         return json_object(self.content)

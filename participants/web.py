@@ -23,6 +23,13 @@ from saga_barrier import Answer
 
 LARGEST_BODY: Final = 1_000_000
 REPLAYED: Final = {"Idempotent-Replayed": "true"}
+JOINING: Final = {
+    "key": "HTTP_IDEMPOTENCY_KEY",
+    "correlation_id": "HTTP_X_CORRELATION_ID",
+    "saga_id": "HTTP_X_SAGA_ID",
+    "traceparent": "HTTP_TRACEPARENT",
+}
+"""What a log line says of a call, by the header that has it."""
 PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 logger = logging.getLogger("participants")
@@ -41,11 +48,19 @@ class Application:
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         response = self._respond(environ)
+        self._log(environ, response)
         headers = [("Content-Length", str(response.length)), *response.headers.items()]
         if correlation_id := environ.get("HTTP_X_CORRELATION_ID"):
             headers.append(("X-Correlation-ID", correlation_id))
         start_response(f"{response.status} {PHRASES.get(response.status, 'Unassigned')}", headers)
         return response.chunks
+
+    def _log(self, environ: Environ, response: Response) -> None:
+        """A line for each business call, which its trace and its saga join with those of the caller."""
+        if "HTTP_IDEMPOTENCY_KEY" in environ or "HTTP_TRACEPARENT" in environ:
+            joined = {name: environ[header] for name, header in JOINING.items() if header in environ}
+            facts = {"method": environ["REQUEST_METHOD"], "path": environ["PATH_INFO"], "status": response.status}
+            logger.info("call answered", extra={"service": self._service.name, **facts, **joined})
 
     def _respond(self, environ: Environ) -> Response:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
@@ -71,6 +86,7 @@ class Application:
             query=dict(parse_qsl(environ["QUERY_STRING"])),
             key=environ.get("HTTP_IDEMPOTENCY_KEY", ""),
             content=_content(environ),
+            traceparent=environ.get("HTTP_TRACEPARENT", ""),
         )
 
     def _answer(self, route: Route, call: Call) -> Response:

@@ -98,7 +98,7 @@ def messaging() -> Messaging | None:
     from infrastructure.pulsar_bus import PulsarPublisher, PulsarSubscriber  # noqa: PLC0415 - as below
 
     return Messaging(
-        Relay(PostgresOutbox(), PulsarPublisher(url)),
+        Relay(PostgresOutbox(EVENTS_TOPIC), PulsarPublisher(url)),
         Inbox(engine(), metrics.observe_message, triggers()),
         PulsarSubscriber(url),
         awaited_topics,

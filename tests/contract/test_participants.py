@@ -318,9 +318,22 @@ def test_a_failing_service_answers_500_in_json_and_logs_one_json_line(tmp_path):
         assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
         assert reservation.available() == before
         assert service.call("GET", "/health").status_code == 503
-        entry = json.loads(service.log.read_text().splitlines()[-1])
-        assert (entry["levelname"], entry["key"]) == ("ERROR", reservation.key)
+        [entry] = [line for line in logged(service) if line["levelname"] == "ERROR"]
+        assert entry["key"] == reservation.key
         assert "no such table: ledger" in entry["exc_info"]
+
+
+def logged(service):
+    return [json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")]
+
+
+def test_a_call_is_logged_with_what_joins_it_with_its_caller(tmp_path):
+    joining = {"Idempotency-Key": "s:a:do", "X-Correlation-ID": "desk-7", "X-Saga-Id": "s", "traceparent": "00-a-b-01"}
+    with running("inventaire", tmp_path) as service:
+        requests.get(f"{service.url}{place(COFFEE)}", headers=joining, timeout=10)
+        [entry] = logged(service)
+        assert (entry["message"], entry["service"], entry["status"]) == ("call answered", "inventaire", 200)
+        assert [entry[name] for name in ("key", "correlation_id", "saga_id", "traceparent")] == list(joining.values())
 
 
 def test_the_help_lists_the_services_and_their_ports():

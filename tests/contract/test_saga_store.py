@@ -44,6 +44,12 @@ def test_a_saga_is_read_back_as_it_was_written(store):
     assert same(store.load(saga.id), saga)
 
 
+def test_the_trace_of_a_saga_is_read_back_with_it(store):
+    saga, events = new_saga(traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
+    store.create(saga, events, lease(), None)
+    assert same(store.load(saga.id), saga)
+
+
 def test_an_unknown_saga_is_not_found(store):
     with pytest.raises(SagaNotFound):
         store.load(uuid4())

@@ -270,6 +270,16 @@ def test_a_saga_that_cannot_be_read_here_holds_up_no_other(store, known):
         older.load(strange)
 
 
+def test_a_saga_of_a_release_that_knew_no_traces_is_a_trace_of_its_own(store):
+    """And what a later release keeps beside the input is left alone, as that one left the trace alone."""
+    saga, _ = driven(store)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT array_agg(name) FROM sagas, jsonb_object_keys(data) AS name WHERE id = %s", [saga.id])
+        assert set(cursor.fetchone()[0]) == {"input", "max_retries"}
+        cursor.execute("UPDATE sagas SET data = data || '{\"later\": 1}' WHERE id = %s", [saga.id])
+    assert store.load(saga.id).origin.traceparent is None
+
+
 def test_a_saga_of_a_definition_with_a_later_releases_field_is_left_to_that_release(store):
     strange = stored_by_another_release(workflow(step("a"), name="other"))
     with connection.cursor() as cursor:

@@ -13,6 +13,7 @@ from application.messages import Inbox, Relay, Trigger, signal
 from application.operations import Operations
 from application.ports import Lease, Message, Refused, Verdict
 from application.recovery import claim_due, drive
+from application.trace_context import span_of
 from domain.calls import LARGEST_MESSAGE
 from domain.definition import Await, Publish
 from domain.entities import Saga
@@ -38,6 +39,9 @@ ASK = step(
 )
 LARGE = Publish(topic="commands", body={"type": "Do", "text": "${input.text}"})
 WORKFLOW = workflow(step("a"), ASK, step("b"), name="messages_test", deadline=120.0)
+
+
+GIVEN = f"00-{'a' * 32}-{'b' * 16}-01"
 
 
 class Broker:
@@ -105,6 +109,15 @@ def test_every_event_is_published_in_order_under_the_sagas_key(bench, broker, re
     assert {message.key for message in told} == {str(saga.id)}
     first = json.loads(told[0].body)
     assert (first["saga_id"], first["workflow"], first["type"]) == (str(saga.id), "messages_test", "saga_started")
+
+
+def test_messages_belong_to_the_sagas_trace_and_events_to_its_own_span(bench, broker):
+    saga = bench.start(workflow="messages_test", traceparent=GIVEN)
+    Relay(PostgresOutbox("saga-events"), broker).send_some()
+    traces = {message.topic: message.properties["traceparent"] for message in broker.sent}
+    assert {trace[:36] for trace in traces.values()} == {GIVEN[:36]}
+    assert traces["saga-events"][36:52] == span_of(saga, saga.history[0])
+    assert len({GIVEN, *traces.values()}) == 3
 
 
 def test_nothing_is_lost_while_the_broker_is_away(bench, broker, relay):
@@ -305,6 +318,14 @@ def wanted(body, key="order-1"):
 
 def starter(bench, counted=None):
     return replace(inbox(bench, counted), triggers=(STARTS,))
+
+
+@pytest.mark.parametrize(("given", "kept"), [(GIVEN, GIVEN), ("00-nonsense", None), (None, None)])
+def test_a_saga_that_a_message_starts_belongs_to_the_messages_trace(bench, given, kept):
+    properties = {"traceparent": given} if given else {}
+    assert starter(bench).handle(replace(wanted({"order": {"id": 7}}), properties=properties)) is Verdict.DONE
+    [claimed] = claim_due(bench.engine, 10)[1]
+    assert claimed.saga.origin.traceparent == kept
 
 
 def test_a_message_starts_a_saga_once_however_often_it_comes(bench):

@@ -24,7 +24,11 @@ MINUTE = timedelta(minutes=1)
 
 
 def new_saga(
-    tenant: str = "", saga_id: UUID | None = None, started_at: datetime = START, given: Any = None
+    tenant: str = "",
+    saga_id: UUID | None = None,
+    started_at: datetime = START,
+    given: Any = None,
+    traceparent: str | None = None,
 ) -> tuple[Saga, list[SagaEvent]]:
     origin = Origin(
         id=saga_id or uuid4(),
@@ -34,6 +38,7 @@ def new_saga(
         deadline_at=started_at + MINUTE,
         max_retries=3,
         tenant=tenant,
+        traceparent=traceparent,
     )
     return Saga.start(WORKFLOW, origin, actor="tester")
 

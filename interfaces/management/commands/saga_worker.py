@@ -18,7 +18,9 @@ from django.db import DatabaseError, close_old_connections
 from application.bulk import BulkRunner
 from application.ports import Claimed, Lease
 from application.recovery import claim_due, drive
+from application.trace_context import joined
 from domain.exceptions import BrokerUnavailable, SagaError, StoreUnavailable
+from interfaces.correlation import about
 from interfaces.platform import Messaging, Platform, platform
 
 logger = logging.getLogger("saga")
@@ -154,17 +156,21 @@ class Worker:
         return min(max(left, MOMENT), self._poll)
 
     def _drive(self, claimed: Claimed, lease: Lease) -> None:
-        saga_id = str(claimed.saga.id)
         try:
-            drive(self._engine, claimed, lease, self._stop.is_set)
-        except SagaError as error:
-            logger.warning("saga left to its lease", extra={"saga_id": saga_id, "reason": str(error)})
-        except Exception:
-            logger.exception("driving a saga failed; its lease will expire", extra={"saga_id": saga_id})
+            with about(joined(claimed.saga)):
+                self._drive_logged(claimed, lease)
         finally:
             close_old_connections()
             self._slots.release()
             self._notices.wake()
+
+    def _drive_logged(self, claimed: Claimed, lease: Lease) -> None:
+        try:
+            drive(self._engine, claimed, lease, self._stop.is_set)
+        except SagaError as error:
+            logger.warning("saga left to its lease", extra={"reason": str(error)})
+        except Exception:
+            logger.exception("driving a saga failed; its lease will expire")
 
     def _apply_remedies(self) -> None:
         """What people asked to be done to whole groups, in a thread of its own: it only stores, and calls nobody."""

@@ -10,7 +10,9 @@ import pytest
 from django.conf import settings
 from django.http import HttpResponse
 
-from interfaces.correlation import CorrelationMiddleware
+from application.trace_context import joined
+from interfaces.correlation import CorrelationMiddleware, about, traceparent
+from tests.support.dialogue import Dialogue, step, workflow
 
 
 @pytest.fixture
@@ -89,3 +91,32 @@ def test_a_line_of_a_request_has_its_correlation_id_unless_it_brings_its_own(log
     logger.info("after")
 
     assert [line.get("correlation_id") for line in lines()] == ["desk-7", "other", None]
+
+
+@pytest.mark.parametrize(
+    ("given", "ids"), [(f"00-{'a' * 32}-{'b' * 16}-00", ("a" * 32, "b" * 16)), ("00-x", (None, None))]
+)
+def test_a_line_of_a_request_has_its_clients_trace_where_there_is_a_valid_one(log, rf, given, ids):
+    logger, lines = log
+
+    def view(_):
+        logger.info("within")
+        return HttpResponse(traceparent())
+
+    CorrelationMiddleware(view)(rf.get("/", headers={"traceparent": given}))
+
+    assert [(line.get("trace_id"), line.get("span_id")) for line in lines()] == [ids]
+    assert traceparent() is None
+
+
+def test_a_line_of_a_worker_about_a_saga_is_joined_with_it(log):
+    logger, lines = log
+    saga = Dialogue(workflow(step("a"))).saga
+    with about(joined(saga)):
+        logger.info("within")
+    logger.info("after")
+
+    within, after = lines()
+    assert (within["saga_id"], within["correlation_id"]) == (str(saga.id), "correlation")
+    assert within["trace_id"] == saga.id.hex
+    assert "saga_id" not in after
