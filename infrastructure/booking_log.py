@@ -42,15 +42,15 @@ def with_files(logging_settings: dict[str, Any], directory: str, level: str) -> 
 
     def handler(name: str, formatter: str) -> dict[str, Any]:
         path = str(Path(directory, FILES[name]))
-        return {"class": "logging.FileHandler", "filename": path, "formatter": formatter, "encoding": "utf-8"}
+        return {"()": "infrastructure.logging.SharedFile", "filename": path, "formatter": formatter, "delay": True}
 
     return {
         **logging_settings,
         "formatters": {**logging_settings["formatters"], "line": {"format": LINE}, "bare": {"format": "%(message)s"}},
         "handlers": {
             **logging_settings["handlers"],
-            EVENTS: {**handler(EVENTS, "line"), "delay": True},
-            BOOKINGS: {**handler(BOOKINGS, "bare"), "delay": True},
+            EVENTS: handler(EVENTS, "line"),
+            BOOKINGS: handler(BOOKINGS, "bare"),
         },
         "loggers": {
             **logging_settings["loggers"],

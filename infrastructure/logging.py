@@ -1,7 +1,9 @@
-"""Logs as one JSON object a line."""
+"""Logs as one JSON object a line, on standard error or in a file that several processes share."""
 
 import logging
 from datetime import UTC, datetime
+from io import TextIOWrapper
+from logging.handlers import WatchedFileHandler
 from typing import Any
 
 from pythonjsonlogger.msgspec import MsgspecFormatter
@@ -29,6 +31,27 @@ class JsonFormatter(MsgspecFormatter):
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         """Of what is too long the line has both ends: a trace begins with where, and ends with what."""
         return {name: _bounded(value) for name, value in log_data.items()}
+
+
+class SharedFile(WatchedFileHandler):
+    """A file that every process appends to, each line whole, and that is opened anew once it was renamed or removed.
+
+    Rotating it is logrotate's: a process that renamed it itself would do so under the others' hands.
+    """
+
+    def _open(self) -> TextIOWrapper:
+        """With room for the longest line: what is written at once is not interleaved with what others write."""
+        return open(self.baseFilename, self.mode, buffering=ROOM, encoding="utf-8", errors="backslashreplace")  # noqa: PTH123 - kept open
+
+
+ROOM = 1024 * 1024
+
+
+def handler(path: str | None) -> dict[str, Any]:
+    """The handler of a logging configuration: this file, or standard error."""
+    if path is None:
+        return {"class": "logging.StreamHandler", "formatter": "json"}
+    return {"()": "infrastructure.logging.SharedFile", "filename": path, "formatter": "json", "delay": True}
 
 
 def _bounded(value: Any) -> Any:

@@ -67,7 +67,7 @@ def engine() -> SagaOrchestrator:
     """The engine of this process."""
     config = settings.SAGA_ORCHESTRATOR_CONFIG
     return SagaOrchestrator(
-        store=PostgresSagaStore(definitions(), events_topic=EVENTS_TOPIC if config["BROKER_URL"] else None),
+        store=store(),
         participants=participants(),
         definitions=definitions(),
         clock=SystemClock(),
@@ -79,6 +79,17 @@ def engine() -> SagaOrchestrator:
         lease_seconds=lease_for(shipped_definitions()),
         broker=bool(config["BROKER_URL"]),
     )
+
+
+def store() -> PostgresSagaStore:
+    """Where sagas are; with tracing, it also tells what happens to them."""
+    config = settings.SAGA_ORCHESTRATOR_CONFIG
+    topic = EVENTS_TOPIC if config["BROKER_URL"] else None
+    if not config["TRACING"]:
+        return PostgresSagaStore(definitions(), events_topic=topic)
+    from infrastructure.tracing import TracedStore, tracer  # noqa: PLC0415 - OpenTelemetry, only where it is wanted
+
+    return TracedStore(definitions(), events_topic=topic, tracer=tracer())
 
 
 def participants() -> Participants:
@@ -99,10 +110,19 @@ def messaging() -> Messaging | None:
 
     return Messaging(
         Relay(PostgresOutbox(EVENTS_TOPIC), PulsarPublisher(url)),
-        Inbox(engine(), metrics.observe_message, triggers()),
+        inbox()(engine(), metrics.observe_message, triggers()),
         PulsarSubscriber(url),
         awaited_topics,
     )
+
+
+def inbox() -> type[Inbox]:
+    """What takes messages in; with tracing, it also tells of them."""
+    if not settings.SAGA_ORCHESTRATOR_CONFIG["TRACING"]:
+        return Inbox
+    from infrastructure.tracing import TracedInbox  # noqa: PLC0415 - as in `store`
+
+    return TracedInbox
 
 
 def triggers() -> tuple[Trigger, ...]:

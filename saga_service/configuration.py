@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from domain.exceptions import TemplateError
 from domain.templates import parse
+from saga_service import observability
 
 EXAMPLE_API_KEY = "magasin-secret-key-2025"
 EXAMPLE_GATEWAY_SECRET = "dev-gateway-secret"  # noqa: S105 - the development default, refused with DEBUG off
@@ -87,6 +88,12 @@ class Configuration:
     """Apache Pulsar; empty where there is none."""
     allowed_hosts: tuple[str, ...]
     log_level: str
+    log_levels: Mapping[str, str]
+    """Of single loggers, by name."""
+    log_file: str | None
+    """Where log lines go; None means standard error."""
+    tracing: bool
+    """Whether OpenTelemetry traces are sent."""
     log_directory: str | None
     """Where the booking's log files are written; None writes none."""
     fault_injection: bool
@@ -122,6 +129,9 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         triggers=_triggers(environment, faults),
         allowed_hosts=_texts(environment.get("ALLOWED_HOSTS") or ("*" if debug else "")),
         log_level=_level(environment, faults),
+        log_levels=observability.levels(environment, faults),
+        log_file=observability.log_file(environment, faults),
+        tracing=observability.tracing(environment, faults),
         log_directory=_directory(environment, "SAGA_LOG_DIRECTORY", faults),
         fault_injection=_flag(environment, "SAGA_FAULT_INJECTION", faults),
         metrics=_flag({"SAGA_METRICS": "True", **environment}, "SAGA_METRICS", faults),

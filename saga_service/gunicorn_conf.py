@@ -7,11 +7,12 @@ from typing import Any
 
 from prometheus_client import multiprocess
 
+from infrastructure.logging import handler
 from infrastructure.process_numbers import MASTER
 from saga_service import configuration
 
 try:
-    configuration.read()
+    environment = configuration.read()
 except configuration.ConfigurationError as wrong:
     sys.exit(str(wrong))  # here, and not as the trace of each worker that cannot start
 
@@ -31,8 +32,8 @@ logconfig_dict: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "infrastructure.logging.JsonFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "handlers": {"lines": handler(environment.log_file)},
+    "root": {"handlers": ["lines"], "level": "WARNING"},
     "loggers": {"gunicorn.error": {"level": "INFO", "propagate": True, "handlers": []}},
 }
 

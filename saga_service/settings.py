@@ -1,8 +1,10 @@
 """Django's settings, from the environment that `configuration` has read and checked."""
 
 from pathlib import Path
+from typing import Any
 
 from infrastructure import booking_log
+from infrastructure.logging import handler as log_handler
 from saga_service import __version__, configuration
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -29,6 +31,7 @@ SAGA_ORCHESTRATOR_CONFIG = {
     "BROKER_URL": CONFIGURATION.broker_url,
     "TRIGGERS": CONFIGURATION.triggers,
     "API_KEYS": CONFIGURATION.api_keys,
+    "TRACING": CONFIGURATION.tracing,
     "FAULT_INJECTION": CONFIGURATION.fault_injection,
     "BOOKING_LOG": CONFIGURATION.log_directory is not None,
     "METRICS": CONFIGURATION.metrics,
@@ -54,6 +57,8 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(f"interfaces.sessions.{name}" for name in ("Sessions", "Users", "Messages", "NoFrames")),
 ]
+if CONFIGURATION.tracing:
+    MIDDLEWARE.insert(0, "infrastructure.tracing.RequestSpans")
 ROOT_URLCONF = "saga_service.urls"
 WSGI_APPLICATION = "saga_service.wsgi.application"
 TEMPLATES = [
@@ -128,7 +133,7 @@ SWAGGER_SETTINGS = {
 }
 REDOC_SETTINGS = {"NATIVE_SCROLLBARS": True, "HIDE_HOSTNAME": True}
 
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "infrastructure.logging.JsonFormatter"}},
@@ -139,8 +144,8 @@ LOGGING = {
             "callback": lambda record: record.exc_info is not None,
         },
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["correlation"]}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "handlers": {"lines": {**log_handler(CONFIGURATION.log_file), "filters": ["correlation"]}},
+    "root": {"handlers": ["lines"], "level": "WARNING"},
     "loggers": {
         "saga": {"level": CONFIGURATION.log_level},
         # Answers such as 404 and 502 are counted, and their sagas logged; only what nobody expected is an error here.
@@ -149,4 +154,7 @@ LOGGING = {
 }
 if CONFIGURATION.log_directory:
     LOGGING = booking_log.with_files(LOGGING, CONFIGURATION.log_directory, CONFIGURATION.log_level)
+for _name, _level in CONFIGURATION.log_levels.items():
+    _logger = LOGGING["root"] if _name == "root" else LOGGING["loggers"].setdefault(_name, {})
+    _logger["level"] = _level
 SILENCED_SYSTEM_CHECKS: list[str] = []

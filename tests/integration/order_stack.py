@@ -65,8 +65,8 @@ class Service(Participant):
 class Stack:
     """Everything that an order needs."""
 
-    def __init__(self, database_url: str, directory: Path) -> None:
-        self.directory, self.database_url = directory, database_url
+    def __init__(self, database_url: str, directory: Path, more: dict[str, str] | None = None) -> None:
+        self.directory, self.database_url, self.more = directory, database_url, more or {}
         self.services: dict[str, Service] = {}
         self.processes: list[subprocess.Popen[bytes]] = []
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -107,7 +107,7 @@ class Stack:
         plain = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("DB_", "DJANGO_", "DEBUG", "PROMETHEUS_"))
+            if not name.startswith(("DB_", "DJANGO_", "DEBUG", "PROMETHEUS_", "OTEL_"))
         }
         return {
             **plain,
@@ -120,6 +120,7 @@ class Stack:
             "MAX_RETRIES": "1",
             "WEB_CONCURRENCY": "2",
             "LOG_LEVEL": "DEBUG",
+            **self.more,
         }
 
     def is_ready(self) -> bool:
@@ -181,9 +182,9 @@ def own_database(server: str) -> Iterator[str]:
 
 
 @contextmanager
-def running_stack(server: str, directory: Path) -> Iterator[Stack]:
+def running_stack(server: str, directory: Path, more: dict[str, str] | None = None) -> Iterator[Stack]:
     with own_database(server) as url:
-        stack = Stack(url, directory)
+        stack = Stack(url, directory, more)
         try:
             stack.start()
             yield stack

@@ -12,15 +12,9 @@ import pytest
 
 from saga_service import configuration
 from saga_service.configuration import CONNECTION_OPTIONS, SERVICES, ConfigurationError, database_settings, read
+from tests.support.production import PRODUCTION
 
 ROOT = Path(__file__).parents[2]
-PRODUCTION = {
-    "SECRET_KEY": "s3cret-of-django",
-    "KONG_API_KEY": "s3cret-of-the-gateway",
-    "GATEWAY_SHARED_SECRET": "s3cret-that-the-gateway-adds",
-    "ALLOWED_HOSTS": "saga.example",
-    "DATABASE_URL": "postgresql://saga:s3cret@db/saga",
-}
 SECRETS = {
     "SECRET_KEY": configuration.EXAMPLE_SECRET_KEY,
     "KONG_API_KEY": configuration.EXAMPLE_API_KEY,

@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import logging.config
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from django.http import HttpResponse
 from application.trace_context import joined
 from interfaces.correlation import CorrelationMiddleware, about, traceparent
 from tests.support.dialogue import Dialogue, step, workflow
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -120,3 +124,31 @@ def test_a_line_of_a_worker_about_a_saga_is_joined_with_it(log):
     assert (within["saga_id"], within["correlation_id"]) == (str(saga.id), "correlation")
     assert within["trace_id"] == saga.id.hex
     assert "saga_id" not in after
+
+
+WRITER = """
+import logging, sys
+from infrastructure.logging import JsonFormatter, SharedFile
+handler = SharedFile(sys.argv[1], delay=True)
+handler.setFormatter(JsonFormatter())
+logging.getLogger().addHandler(handler)
+for number in range(400):
+    logging.getLogger().warning("%d", number, extra={"by": sys.argv[2], "long": "x" * (number % 4 * 5000)})
+"""
+
+
+def test_several_processes_write_one_file_while_it_is_rotated_and_no_line_is_lost_or_torn(tmp_path):
+    path = tmp_path / "saga.log"
+    command = [sys.executable, "-c", WRITER, str(path)]
+    writers = [subprocess.Popen([*command, str(n)], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}) for n in range(3)]
+    rotated = 0
+    while any(writer.poll() is None for writer in writers):
+        if path.exists() and path.stat().st_size > 200_000:
+            rotated += 1
+            path.rename(tmp_path / f"saga.log.{rotated}")
+
+    lines = [json.loads(line) for each in tmp_path.iterdir() for line in each.read_text().splitlines()]
+    assert rotated > 1
+    assert sorted((line["by"], int(line["message"])) for line in lines) == [
+        (str(writer), number) for writer in range(3) for number in range(400)
+    ]
