@@ -46,9 +46,10 @@ class Bench:
         shutil.rmtree(data / "postgres", ignore_errors=True)  # so that every run begins with the same, empty tables
         self.database = postgres.ensure_running(data / "postgres")
         stub = free_port()
+        self.stub_url = f"http://127.0.0.1:{stub}"
         self.stub = processes.start("participants", stub_command(data / "participants", stub), os.environ)
         processes.wait_until("participants", lambda: accepts(stub), SECONDS_TO_START)
-        self.environment = self._environment(f"http://127.0.0.1:{stub}")
+        self.environment = self._environment(self.stub_url)
         if wsgi == WSGI:
             _migrate(self.environment)
         self.counts = DatabaseCounts(self.database)

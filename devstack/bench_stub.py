@@ -17,13 +17,14 @@ ANSWERS = (
     (r"~ /liberations/$", 200, "{}"),
     ("/api/v1/ventes-ddd/enregistrer/", 201, '{"commande_id":"7b0d2f3a-0000-4000-8000-000000000002"}'),
     ("/api/v1/ventes-ddd/annuler/", 200, "{}"),
+    ("= /v1/traces", 200, ""),  # a collector of traces
 )
 CONF = """daemon off; master_process off; error_log stderr error; pid {directory}/nginx.pid;
 events {{ worker_connections 1024; }}
 http {{
 {temporary}
 access_log off; default_type application/json; tcp_nodelay on;
-keepalive_requests 100000000; keepalive_timeout 600s;
+client_max_body_size 64m; keepalive_requests 100000000; keepalive_timeout 600s;
 server {{
 listen 127.0.0.1:{port} backlog=1024;
 location / {{ return 404 '{{}}'; }}
