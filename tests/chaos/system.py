@@ -182,7 +182,13 @@ class System:
         )
 
     def start_broker(self) -> str:
-        return broker.ensure_running(self.directory / guard.BROKER, self.ports["broker"])
+        """As a command, so that the broker carries the run's mark; returns its URL."""
+        where = ["--directory", str(self.directory / guard.BROKER), "--port", str(self.ports["broker"])]
+        command = [sys.executable, "-m", "devstack.broker", "start", *where]
+        started = subprocess.run(
+            command, cwd=ROOT, env=self._environment(), stdout=subprocess.PIPE, text=True, check=True
+        )
+        return started.stdout.strip()
 
     def kill_broker(self) -> None:
         broker.kill(self.directory / guard.BROKER)

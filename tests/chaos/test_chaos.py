@@ -56,9 +56,15 @@ def test_a_run_that_ends_early_leaves_no_process_behind(number, tmp_path):
     command = [sys.executable, "-m", "tests.chaos", "--sagas", "50", "--data", str(tmp_path)]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
-    _until(lambda: b"orders begun" in (tmp_path / "log").read_bytes() or process.poll() is not None, SECONDS_TO_BEGIN)
-    assert process.poll() is None, (tmp_path / "log").read_text()
-    assert len(marked(marker)) > 10
+    try:
+        _until(
+            lambda: b"orders begun" in (tmp_path / "log").read_bytes() or process.poll() is not None, SECONDS_TO_BEGIN
+        )
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        assert len(marked(marker)) > 10
+    except BaseException:
+        process.kill()  # the guard ends the rest
+        raise
     process.send_signal(number)
     process.wait(SECONDS_TO_END)
     _until(lambda: not marked(marker))
