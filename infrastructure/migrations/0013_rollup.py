@@ -6,7 +6,8 @@ committed, however late that is and whatever the clocks of those who write say. 
 `finished_at` could not promise that: a process that stands still between reading the clock and its commit ends a saga
 behind any mark.
 
-Sagas that have ended before are entered here; while that runs (a second or two for a million) no saga can be moved on.
+Sagas that have ended before are entered here. While that runs no saga can be moved on: some five seconds for a million,
+which drivers wait for. The worker then counts them, a thousand at a time.
 """
 
 from typing import ClassVar

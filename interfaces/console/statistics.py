@@ -20,11 +20,12 @@ from interfaces.platform import engine, platform
 from interfaces.templatetags.console import seconds, share
 
 WINDOWS = {
-    "hour": (gettext_lazy("last hour"), gettext_lazy("a minute"), 60, 60),
-    "day": (gettext_lazy("last day"), gettext_lazy("a quarter of an hour"), 900, 96),
-    "week": (gettext_lazy("last week"), gettext_lazy("an hour"), 3600, 168),
+    "hour": (gettext_lazy("last hour"), gettext_lazy("a minute"), 60, 60, 60),
+    "day": (gettext_lazy("last day"), gettext_lazy("half an hour"), 900, 1800, 48),
+    "week": (gettext_lazy("last week"), gettext_lazy("three hours"), 3600, 10800, 56),
 }
-"""What each is called, and so many spans of so many seconds; the rollup keeps each longer than it is looked at."""
+"""What each is called; the span of the rollup that it reads, which is kept for longer than it is looked at; the seconds
+of a point, which is one span or several; and how many points there are."""
 ENDINGS = (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.FAILED)
 
 
@@ -81,8 +82,8 @@ def statistics(request: HttpRequest) -> HttpResponse:
 
 
 def _shown(window: str, workflow: str) -> dict[str, Any]:
-    title, each, length, count = WINDOWS[window]
-    spans = _spans(length, count, workflow or None)
+    title, each, length, point, count = WINDOWS[window]
+    spans = _spans(length, point, count, workflow or None)
     whole = _together(spans)
     return {
         "title": title,
@@ -99,19 +100,23 @@ def _shown(window: str, workflow: str) -> dict[str, Any]:
     }
 
 
-def _spans(length: int, count: int, workflow: str | None) -> list[Span]:
-    """The last spans of this length, oldest first; the newest is not over."""
-    read, now = platform().statistics, engine().clock.now()
-    begun = now - (now - EPOCH) % timedelta(seconds=length)
-    first = begun - timedelta(seconds=length) * (count - 1)
-    found = {since: Span(since) for since in (first + timedelta(seconds=length) * place for place in range(count))}
+def _spans(length: int, point: int, count: int, workflow: str | None) -> list[Span]:
+    """The last points, oldest first; the newest is not over."""
+    read, step = platform().statistics, timedelta(seconds=point)
+    first = _begun(engine().clock.now(), step) - step * (count - 1)
+    found = {since: Span(since) for since in (first + step * place for place in range(count))}
     for row in read.rolled(length, first, workflow):
-        if span := found.get(row.since):  # a clock that is ahead of this one may have ended a saga later than now
+        # A clock that is ahead of this one may have ended a saga later than now.
+        if span := found.get(_begun(row.since, step)):
             _count(span, row.status, row.sagas, row.duration, row.retried)
-    for since, live in read.live_since(length, first, workflow).items():
+    for since, live in read.live_since(point, first, workflow).items():
         if span := found.get(since):
             span.started += live
     return list(found.values())
+
+
+def _begun(at: datetime, step: timedelta) -> datetime:
+    return at - (at - EPOCH) % step
 
 
 def _count(span: Span, status: str, sagas: int, duration: int, retried: int) -> None:

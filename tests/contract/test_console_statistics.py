@@ -115,7 +115,7 @@ def test_the_charts_are_whole_named_and_told(some, window):
     assert [svg.get("role") for svg in charts] == ["img"] * 3
     assert charts[0].get("aria-label").startswith("6 started and 5 ended")
     assert charts[1].get("aria-label") == "60 % of those that ended succeeded."
-    assert all(len(list(svg.iter(f"{SVG}title"))) == WINDOWS[window][3] for svg in charts)
+    assert all(len(list(svg.iter(f"{SVG}title"))) == WINDOWS[window][4] for svg in charts)
     bars = [rect for rect in charts[0].iter(f"{SVG}rect") if rect.get("class").startswith("of-")]
     assert {rect.get("class") for rect in bars} == {"of-COMPLETED", "of-COMPENSATED", "of-FAILED"}
     assert all(0 <= float(rect.get("y")) <= 120 for rect in bars)
@@ -128,8 +128,9 @@ def test_without_sagas_it_says_so(api, query):
 
 
 def test_the_rollup_keeps_each_span_for_longer_than_it_is_shown():
-    for _title, _each, length, count in WINDOWS.values():
-        assert KEPT[length] is None or KEPT[length].total_seconds() > 2 * length * count
+    for *_titles, length, point, count in WINDOWS.values():
+        assert point % length == 0
+        assert KEPT[length] is None or KEPT[length].total_seconds() > 2 * point * count
 
 
 def test_it_costs_the_same_queries_whatever_is_in_it(api):
