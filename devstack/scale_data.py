@@ -1,15 +1,27 @@
-"""Finished sagas by the hundred thousand, made by PostgreSQL itself; a few rare ones are the oldest of all.
+"""Sagas of every workflow by the hundred thousand, copied by PostgreSQL itself from a few that the engine has made.
 
-The oldest, because lists are newest first: a query that finds them by walking over the others is caught.
+Some rare ones are the oldest of all: lists are newest first, so a query that finds them by walking over the others is
+caught. Filling goes chunk by chunk; what was interrupted goes on where it was, what is filled is used again.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+import msgspec
 from django.db import connection, transaction
 
-from domain.workflows.commandes import COMMANDES
+from devstack import scale_histories
+from devstack.scale_histories import BEGUN, SHARES, Kind
+from domain.definition import SagaDefinition
+from domain.events import SagaEvent, SagaStatus
+from domain.workflows import shipped_definitions
+from infrastructure.definition_codec import fingerprint
 from infrastructure.definition_store import DefinitionStore
 from infrastructure.statistics import PostgresStatistics
 
@@ -19,130 +31,158 @@ SHARED_CORRELATION = "migration"
 """A correlation id that a twentieth of all sagas have, all of them among the oldest."""
 RARE = 20
 """Sagas of each rare kind."""
-LIVE = 100
-SHARED_CUSTOMER = "customer-of-many"
-"""A business id that a twentieth of all sagas have, all of them among the oldest."""
-TABLES = "sagas, saga_evenements, saga_business_ids, saga_rollup, saga_rollup_due"
+TABLES = "sagas, saga_evenements, saga_business_ids, saga_rollup, saga_rollup_due, saga_outbox"
 DUE = 5000
 """Endings that are left for the rollup, so that it has something to count; at most a half of all."""
-
-# Of every 100 orders 3 were refused. The ids are UUIDv7 over the last 90 days, in the order in which they are stored.
-_FINISHED_WITH_HISTORY = """
-WITH stored AS (
-    INSERT INTO sagas (
-        id, workflow, version, tenant, correlation_id, status, state, data, error, seq, lease_token, lease_owner,
-        deadline_at, created_at, updated_at, finished_at
-    )
-    SELECT
-        id, workflow, %(version)s, tenant, CASE WHEN number <= %(of)s / 20 THEN %(shared)s ELSE 'order-' || number END,
-        status::saga_status, CASE status WHEN 'COMPLETED' THEN 'SAGA_TERMINEE' ELSE 'SAGA_ANNULEE' END,
-        jsonb_build_object('max_retries', 3, 'input', jsonb_build_object(
-            'client_id', gen_random_uuid(), 'magasin_id', gen_random_uuid(),
-            'lignes', jsonb_build_array(jsonb_build_object('produit_id', gen_random_uuid(), 'quantite', 1))
-        )),
-        CASE status WHEN 'COMPLETED' THEN NULL ELSE
-            '{"step": "verification_stock", "item": 0, "outcome": "rejected", "reason": "sold out"}'::jsonb END,
-        %(events)s, gen_random_uuid(), 'host:1', at + interval '30 s', at, at + interval '1 s', at + interval '1 s'
-    FROM (
-        SELECT
-            number, id, uuid_extract_timestamp(id) AS at,
-            CASE WHEN number BETWEEN 1 AND %(rare)s THEN %(rare_workflow)s ELSE 'commandes' END AS workflow,
-            CASE WHEN number BETWEEN %(rare)s + 1 AND 2 * %(rare)s THEN %(rare_tenant)s
-                WHEN number %% 3 = 0 THEN 'web' ELSE 'tills' END AS tenant,
-            CASE WHEN number BETWEEN 2 * %(rare)s + 1 AND 3 * %(rare)s THEN 'COMPENSATED'
-                WHEN number > 3 * %(rare)s AND number %% 33 = 0 THEN 'FAILED' ELSE 'COMPLETED' END AS status
-        FROM (
-            SELECT number, uuidv7(interval '90 days' * ((number - %(of)s) / %(of)s::float)) AS id
-            FROM generate_series(%(first)s::int, %(last)s) AS number
-        ) AS numbered
-    ) AS saga
-    RETURNING id, created_at, data, correlation_id
-), known AS (
-    INSERT INTO saga_business_ids (value, saga_id, name)
-    SELECT business.value, stored.id, business.name
-    FROM stored CROSS JOIN LATERAL (VALUES
-        ('commande_id', gen_random_uuid()::text),
-        ('client_id', CASE correlation_id WHEN %(shared)s THEN %(customer)s ELSE data #>> '{input,client_id}' END)
-    ) AS business (name, value)
-)
-INSERT INTO saga_evenements (saga_id, seq, type, at, status, state, previous_state, step, action, attempt, outcome,
-    reason, output, service, http_method, http_status, duration)
-SELECT
-    id, event.seq,
-    (CASE WHEN event.seq = 1 THEN 'saga_started' WHEN event.seq = %(events)s THEN 'saga_completed'
-        WHEN event.seq %% 2 = 0 THEN 'attempt_scheduled' ELSE 'step_succeeded' END)::saga_event_type,
-    created_at + event.seq * interval '10 ms', 'RUNNING', 'VERIFICATION_STOCK', 'EN_ATTENTE',
-    CASE WHEN event.seq > 1 AND event.seq < %(events)s THEN 'verification_stock' END, 'do', 1, 'succeeded', NULL,
-    CASE WHEN event.seq %% 2 = 1 THEN '{"quantite_disponible": 500}'::jsonb END, 'inventaire', 'GET', 200, 0.004
-FROM stored CROSS JOIN generate_series(1, %(events)s) AS event (seq)
-ORDER BY id, event.seq
-"""
-# A third due, a third in a driver's hands, a third parked.
-_LIVE = """
-INSERT INTO sagas (
-    id, workflow, version, tenant, correlation_id, status, state, data, error, seq, lease_token, lease_owner,
-    lease_expires_at, deadline_at, created_at, updated_at
-)
-SELECT
-    id, 'commandes', %(version)s, 'tills', 'live-' || number, status::saga_status,
-    CASE status WHEN 'RUNNING' THEN 'CREATION_COMMANDE' ELSE 'COMPENSATION_EN_COURS' END,
-    '{"input": {}, "max_retries": 3}', CASE status WHEN 'RUNNING' THEN NULL ELSE '{}'::jsonb END, 2,
-    gen_random_uuid(), 'host:1',
-    CASE WHEN status = 'RUNNING' THEN now() + CASE number %% 3 WHEN 0 THEN -1 ELSE 1 END * interval '1 hour' END,
-    now(), now(), now()
-FROM (
-    SELECT number, uuidv7() AS id, CASE number %% 3 WHEN 2 THEN 'STUCK' ELSE 'RUNNING' END AS status
-    FROM generate_series(1, %(live)s) AS number
-) AS saga
-"""
+PARKED, UNDER_WAY = 400, 100
+LIVE = PARKED + UNDER_WAY
+CHUNK = 20_000
+"""Sagas in one transaction."""
+FILLERS = 2
+"""Connections that fill at once."""
+_SQL = Path(__file__).parent / "scale.sql"
+_LIVE_CHUNK = 0
+"""What stands for the live ones among the chunks, which begin with 1."""
 
 
-def fill(sagas: int, events: int, chunk: int, progress: Callable[[int, int], None]) -> None:
-    """Store so many finished sagas with so many events each, then the live ones, and the planner's statistics."""
-    DefinitionStore([COMMANDES, replace(COMMANDES, name=RARE_WORKFLOW)]).register()
-    for first in range(1, sagas + 1, chunk):
-        last = min(first + chunk - 1, sagas)
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(
-                _FINISHED_WITH_HISTORY, {"of": sagas, "events": events, "first": first, "last": last, **_WORDS}
-            )
-        progress(last, sagas)
-    with connection.cursor() as cursor:
-        cursor.execute(_LIVE, {"live": LIVE, **_WORDS})
+def ensure(sagas: int, progress: Callable[[int], None]) -> None:
+    """So many finished sagas, the live ones, and the planner's statistics; what is there already is kept.
+
+    `progress` is told how many of them there are so far.
+    """
+    definitions = _definitions()
+    models, statements = _models(definitions), _statements()
+    DefinitionStore([*definitions, replace(definitions[0], name=RARE_WORKFLOW)]).register()
+    made_of = (sagas, statements, *map(fingerprint, definitions), Path(scale_histories.__file__).read_text())
+    wanted = hashlib.sha256(repr(made_of).encode()).hexdigest()
+    _run(statements["filled"])
+    chunks = {_LIVE_CHUNK, *range(1, sagas + 1, CHUNK)} - _kept(wanted)
+    there = sagas - sum(_size(first, sagas) for first in chunks)
+    progress(there)
+    for done in _filled(chunks, partial(_fill, statements, models, wanted, sagas)):
+        there += _size(done, sagas)
+        progress(there)
+    _roll_up(min(DUE, sagas // 2))
+    _run(f"VACUUM (ANALYZE) {TABLES}, saga_definitions")
 
 
-_WORDS = {
-    "version": COMMANDES.version,
-    "rare": RARE,
-    "rare_workflow": RARE_WORKFLOW,
-    "rare_tenant": RARE_TENANT,
-    "shared": SHARED_CORRELATION,
-    "customer": SHARED_CUSTOMER,
-}
+def _roll_up(keep: int) -> None:
+    ((due,),) = _run("SELECT count(*) FROM saga_rollup_due")
+    while due > keep:
+        due -= PostgresStatistics().roll_up(datetime.now(UTC), min(due - keep, CHUNK))
 
 
-def ensure(sagas: int, events: int, chunk: int, progress: Callable[[int, int], None]) -> None:
-    """Fill an empty database, or keep one that has been filled so; anything else is emptied first."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT (SELECT count(*) FROM sagas), (SELECT count(*) FROM saga_evenements),"
-            " (SELECT count(*) FROM saga_business_ids)"
-        )
-        if cursor.fetchone() != (sagas + LIVE, sagas * events, sagas * 2):
-            cursor.execute(f"TRUNCATE {TABLES}")
-            fill(sagas, events, chunk, progress)
-            left = sagas - min(DUE, sagas // 2)
-            while left > 0:
-                left -= PostgresStatistics().roll_up(datetime.now(UTC), min(left, chunk))
-        cursor.execute(f"VACUUM (ANALYZE) {TABLES}, saga_definitions")
+def forget() -> None:
+    """Everything that was filled in."""
+    _run(f"TRUNCATE {TABLES}, saga_definitions")
+    _run("DROP TABLE IF EXISTS scale_filled")
 
 
 def sizes() -> str:
     """Of the tables and their indexes, as lines of text."""
+    return "\n".join(f"{name}: {size}, {rows:,} rows" for name, size, rows in _run(_statements()["sizes"]))
+
+
+def _definitions() -> list[SagaDefinition]:
+    """The newest of each shipped workflow, orders first."""
+    newest = {definition.name: definition for definition in shipped_definitions()}
+    return [newest[name] for name in SHARES]
+
+
+def _models(definitions: list[SagaDefinition]) -> dict[str, str]:
+    """The sagas that are copied, as JSON. Not the same each time: when a retry is due is drawn by lot."""
+    kinds = {
+        "finished": scale_histories.finished(definitions),
+        "parked": scale_histories.parked(definitions),
+        "under_way": scale_histories.under_way(definitions),
+    }
+    rows = [(name, number, kind) for name, found in kinds.items() for number, kind in enumerate(found)]
+    sagas = [_saga_row(name, number, kind) for name, number, kind in rows]
+    events = [_event_row(name, number, event) for name, number, kind in rows for event in kind.events]
+    return {"sagas": msgspec.json.encode(sagas).decode(), "events": msgspec.json.encode(events).decode()}
+
+
+def _saga_row(group: str, number: int, kind: Kind) -> dict[str, Any]:
+    saga = kind.saga
+    return {
+        "of": group,
+        "kind": number,
+        "share": kind.share,
+        "seq": saga.seq,
+        "waits": saga.driverless,
+        "workflow": saga.definition.name,
+        "version": saga.definition.version,
+        "status": saga.status.value,
+        "state": saga.state,
+        "error": saga.failure or None,
+        "rests": saga.status in {SagaStatus.STUCK, SagaStatus.PAUSED},
+        "data": {"input": saga.origin.input, "max_retries": saga.origin.max_retries},
+        "lasts": round((kind.events[-1].at - BEGUN).total_seconds(), 3),
+        "deadline": (saga.origin.deadline_at - BEGUN).total_seconds(),
+    }
+
+
+def _event_row(group: str, number: int, event: SagaEvent) -> dict[str, Any]:
+    due = event.due_at and round((event.due_at - BEGUN).total_seconds())
+    after = round((event.at - BEGUN).total_seconds(), 3)
+    fields = {name: getattr(event, name) for name in SagaEvent.__slots__}
+    return {**fields, "of": group, "kind": number, "after": after, "due_after": due}
+
+
+def _statements() -> dict[str, str]:
+    """Those of scale.sql by name: each begins with `-- name: ...`."""
+    parts = _SQL.read_text().split("-- name: ")[1:]
+    return dict(part.split("\n", 1) for part in parts)
+
+
+def _kept(wanted: str) -> set[int]:
+    """The chunks that are there already. What was filled in otherwise, or by somebody else, is thrown away."""
+    filled = dict(_run("SELECT first, what FROM scale_filled"))
+    has_sagas = bool(_run("SELECT 1 FROM sagas LIMIT 1"))
+    if set(filled.values()) <= {wanted} and has_sagas == bool(filled):
+        return set(filled)
+    _run(f"TRUNCATE {TABLES}, scale_filled")
+    return set()
+
+
+def _filled(chunks: Iterable[int], fill: Callable[[int], int]) -> Iterable[int]:
+    """Each chunk as it is filled; an interruption waits for those that are under way, and drops the others."""
+    pool = ThreadPoolExecutor(FILLERS, "fill")
+    try:
+        for one in as_completed([pool.submit(fill, chunk) for chunk in sorted(chunks)]):
+            yield one.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _fill(statements: dict[str, str], models: dict[str, str], what: str, sagas: int, first: int) -> int:
+    """One chunk, in one transaction, on a connection that ends with it."""
+    words = {"first": first, "last": min(first + CHUNK - 1, sagas), "of": sagas, "what": what, **_WORDS, **models}
+    numbered = "live" if first == _LIVE_CHUNK else "finished"
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            for name in ("models", numbered, "sagas", "events", "done"):
+                cursor.execute(statements[name], words)
+    finally:
+        connection.close()
+    return first
+
+
+def _size(first: int, sagas: int) -> int:
+    return 0 if first == _LIVE_CHUNK else min(CHUNK, sagas - first + 1)
+
+
+_WORDS = {
+    "rare": RARE,
+    "rare_workflow": RARE_WORKFLOW,
+    "rare_tenant": RARE_TENANT,
+    "shared": SHARED_CORRELATION,
+    "parked": PARKED,
+    "under_way": UNDER_WAY,
+}
+
+
+def _run(statement: str) -> list[Any]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT relname, pg_size_pretty(pg_relation_size(oid)), reltuples::bigint FROM pg_class"
-            " WHERE relname ~ '^saga' AND relkind IN ('r', 'i') AND pg_relation_size(oid) > 1e6"
-            " ORDER BY relkind DESC, relname"
-        )
-        return "\n".join(f"{name}: {size}, {rows:,} rows" for name, size, rows in cursor.fetchall())
+        cursor.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []

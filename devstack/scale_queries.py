@@ -145,22 +145,23 @@ def _filters(middle: dict[str, Any], started: dict[str, datetime]) -> dict[str, 
         "active": SagaFilter(active=True),
         "finished": SagaFilter(active=False),
         "status=COMPLETED": SagaFilter(status="COMPLETED"),
-        "status=COMPENSATED (rare)": SagaFilter(status="COMPENSATED"),
+        "status=COMPENSATED": SagaFilter(status="COMPENSATED"),
         "status=STUCK": SagaFilter(status="STUCK"),
-        "status=PAUSED (none)": SagaFilter(status="PAUSED"),
+        "status=PAUSED (few)": SagaFilter(status="PAUSED"),
         "state=SAGA_TERMINEE": SagaFilter(state="SAGA_TERMINEE"),
         "state=SAGA_ANNULEE": SagaFilter(state="SAGA_ANNULEE"),
-        "state=CREATION_COMMANDE (live)": SagaFilter(state="CREATION_COMMANDE"),
+        "state=VERIFICATION_STOCK (live)": SagaFilter(state="VERIFICATION_STOCK"),
         "state=NOWHERE (none)": SagaFilter(state="NOWHERE"),
         "workflow=commandes": SagaFilter(workflow="commandes"),
         "workflow, a page in the middle": SagaFilter(workflow="commandes", before=middle["id"]),
         "workflow (rare)": SagaFilter(workflow=RARE_WORKFLOW),
-        "workflow (none)": SagaFilter(workflow="booking"),
+        "workflow (none)": SagaFilter(workflow="nothing"),
+        "workflow (rare), status=COMPENSATED": SagaFilter(workflow=RARE_WORKFLOW, status="COMPENSATED"),
         "workflow (rare), status=FAILED (none)": SagaFilter(workflow=RARE_WORKFLOW, status="FAILED"),
         "tenant": SagaFilter(tenant="tills"),
         "tenant (rare)": SagaFilter(tenant=RARE_TENANT),
         "tenant (none)": SagaFilter(tenant="nobody"),
-        "tenant, status=COMPENSATED (rare)": SagaFilter(tenant="tills", status="COMPENSATED"),
+        "tenant, status=COMPENSATED": SagaFilter(tenant="tills", status="COMPENSATED"),
         "tenant (rare), state=SAGA_ANNULEE (none)": SagaFilter(tenant=RARE_TENANT, state="SAGA_ANNULEE"),
         "correlation_id": SagaFilter(correlation_id=middle["correlation_id"]),
         "correlation_id (of many)": SagaFilter(correlation_id=SHARED_CORRELATION),
@@ -192,7 +193,7 @@ def _of_events(saga_id: UUID) -> dict[str, Callable[[], Any]]:
         "events": lambda: asked(EventFilter(), PAGE),
         "events, a page in the middle": lambda: asked(EventFilter(after=(saga_id, 2)), PAGE),
         "events type=step_succeeded": lambda: asked(EventFilter(type="step_succeeded"), PAGE),
-        "events type=saga_parked (none)": lambda: asked(EventFilter(type="saga_parked"), PAGE),
+        "events type=saga_resolved (none)": lambda: asked(EventFilter(type="saga_resolved"), PAGE),
         "events step (none)": lambda: asked(EventFilter(step="nowhere"), PAGE),
     }
 
@@ -215,7 +216,7 @@ def _saga_at(part: float) -> dict[str, Any]:
 
 
 def _business_id_of(saga_id: UUID) -> str:
-    return str(BusinessIdRow.objects.filter(saga_id=saga_id, name="commande_id").values_list("value", flat=True).get())
+    return str(BusinessIdRow.objects.filter(saga_id=saga_id).order_by("name").values_list("value", flat=True)[0])
 
 
 def _ask(statement: str, values: Any) -> list[Any]:

@@ -1,0 +1,123 @@
+"""What people cost who only look: viewers of a page that brings itself up to date, while nothing happens."""
+
+import contextlib
+import http.client
+import statistics
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.db import connection as database
+
+from devstack import postgres
+from devstack.bench_measure import Stopwatch, children
+from devstack.scale_server import Served, serving
+from interfaces.progress_bar import ProgressBar
+
+VIEWED = "/api/sagas/transactions/?active=true"
+WIDTH = 100
+
+
+@dataclass(slots=True)
+class Viewer:
+    """One browser: it asks again every so often, or holds a stream open (text/event-stream)."""
+
+    served: Served
+    path: str
+    every: float
+    times: list[float] = field(default_factory=list)
+    """Milliseconds of each answer; of a stream, until its head came."""
+    failures: list[str] = field(default_factory=list)
+    etag: str = '""'
+
+    def look(self, first: float, until: float) -> None:
+        """From its first look, at that time, to the end."""
+        time.sleep(max(0.0, first - time.monotonic()))
+        client = self.served.connect()
+        while time.monotonic() < until:
+            try:
+                self._look_once(client, until)
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(str(error) or type(error).__name__)
+                client.close()
+            time.sleep(max(0.0, min(self.every, until - time.monotonic())))
+        client.close()
+
+    def _look_once(self, client: http.client.HTTPConnection, until: float) -> None:
+        begun = time.perf_counter()
+        client.request("GET", self.path, headers={"If-None-Match": self.etag})
+        response = client.getresponse()
+        streams = (response.getheader("Content-Type") or "").startswith("text/event-stream")
+        if not streams:
+            response.read()
+        self.times.append((time.perf_counter() - begun) * 1000)
+        self.etag = response.getheader("ETag") or '""'
+        if response.status not in {200, 304}:
+            self.failures.append(f"status {response.status}")
+        if streams:
+            _follow(client, response, until)
+
+
+def measure(data: Path, path: str, viewers: int, seconds: float, every: float) -> bool:
+    """Print what so many viewers cost, for so long; whether each was answered every time."""
+    _run("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    with serving(data) as served:
+        Viewer(served, path, every).look(0, time.monotonic() + every)  # what a process asks only once is no viewer's
+        _run("SELECT pg_stat_statements_reset()")
+        stopwatch = Stopwatch(
+            gunicorn=lambda: children(served.process), postgres=lambda: postgres.processes(data / "postgres")
+        )
+        audience = [Viewer(served, path, every) for _ in range(viewers)]
+        _watch(audience, seconds, every)
+        stopwatch.stop()
+        ((statements,),) = _run("SELECT coalesce(sum(calls), 0) FROM pg_stat_statements")
+        most = _run("SELECT calls, query FROM pg_stat_statements ORDER BY calls DESC LIMIT 5")
+    _tell(path, audience, seconds, int(statements), stopwatch.seconds)
+    for calls, query in most:
+        print(f"  {calls:>6}  {' '.join(query.split())[:WIDTH]}")
+    return not any(viewer.failures for viewer in audience)
+
+
+def _watch(audience: list[Viewer], seconds: float, every: float) -> None:
+    """All of them look for so long; they do not all begin at once."""
+    begun = time.monotonic()
+    looks = [(begun + min(every, seconds) * number / len(audience), begun + seconds) for number in range(len(audience))]
+    threads = [threading.Thread(target=viewer.look, args=times) for viewer, times in zip(audience, looks, strict=True)]
+    for thread in threads:
+        thread.start()
+    with ProgressBar("watching", round(seconds), "s") as bar:
+        while any(thread.is_alive() for thread in threads):
+            bar.at(min(round(seconds), round(time.monotonic() - begun)))
+            threads[-1].join(0.2)
+            threads = [thread for thread in threads if thread.is_alive()] or threads[:1]
+
+
+def _follow(client: http.client.HTTPConnection, response: http.client.HTTPResponse, until: float) -> None:
+    """Take what a stream sends until the time is over."""
+    with contextlib.suppress(TimeoutError):
+        while (left := until - time.monotonic()) > 0:
+            client.sock.settimeout(left)
+            if not response.readline():
+                return
+    client.close()
+
+
+def _tell(path: str, audience: list[Viewer], seconds: float, statements: int, cpu: dict[str, float]) -> None:
+    times = sorted(one for viewer in audience for one in viewer.times)
+    failures = [failure for viewer in audience for failure in viewer.failures]
+    print(f"\n{len(audience)} viewers of {path} for {seconds:g} s, while nothing happens:")
+    if times:
+        late = times[len(times) * 95 // 100]
+        print(f"  {len(times)} answers, {statistics.median(times):.1f} ms at the median, {late:.1f} ms at 95 of 100")
+    print(f"  {len(failures)} failures" + (f", the first: {failures[0]}" if failures else ""))
+    print(f"  {statements} statements, {statements / seconds:.1f} a second")
+    for group, spent in cpu.items():
+        print(f"  {group}: {spent / seconds * 100:.0f} % of a core")
+
+
+def _run(statement: str) -> list[tuple[Any, ...]]:
+    with database.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []
