@@ -90,6 +90,21 @@ class SagaQueries(Protocol):
     def mark(self) -> str:
         """A text that is another one whenever anything has been written since; reads no table."""
 
+    def now(self) -> datetime:
+        """The time where the sagas are stored."""
+
+    def live(self, workflow: str | None) -> dict[UUID, int]:
+        """All that are not finished: of each its id, and how many events it has."""
+
+    def ended(self, workflow: str | None, since: datetime, limit: int) -> list[tuple[UUID, int, datetime]]:
+        """Finished sagas, those first that ended first from then on: id, number of events, end."""
+
+    def events_beyond(self, seen: Mapping[UUID, int], since: datetime) -> list[dict[str, Any]]:
+        """What happened to these sagas after the events that were seen, and not before that time, in its order.
+
+        A row is an event with its saga's `workflow`.
+        """
+
 
 class Heartbeat(Protocol):
     """Workers say that they are at work."""

@@ -96,6 +96,7 @@ def queries() -> dict[str, Callable[[], Any]]:
         **_of_retention(),
         **{f"list {name}": _listing(chosen) for name, chosen in _filters(middle, started).items()},
         **_of_events(middle["id"]),
+        **_of_tail(middle["id"]),
         "numbers of a scrape": _scrape,
         "statistics": PostgresSagaQueries().counts,
         **_of_statistics(),
@@ -195,6 +196,16 @@ def _of_events(saga_id: UUID) -> dict[str, Callable[[], Any]]:
         "events type=step_succeeded": lambda: asked(EventFilter(type="step_succeeded"), PAGE),
         "events type=saga_resolved (none)": lambda: asked(EventFilter(type="saga_resolved"), PAGE),
         "events step (none)": lambda: asked(EventFilter(step="nowhere"), PAGE),
+    }
+
+
+def _of_tail(saga_id: UUID) -> dict[str, Callable[[], Any]]:
+    asked, now = PostgresSagaQueries(), datetime.now(UTC)
+    return {
+        "tail: live ones": lambda: asked.live(None),
+        "tail: ended within ten seconds": lambda: asked.ended(None, now - timedelta(seconds=10), PAGE),
+        "tail: ended since a month, the first of them": lambda: asked.ended(None, now - timedelta(days=30), PAGE),
+        "tail: new events of one that moved": lambda: asked.events_beyond({saga_id: 2}, now - timedelta(days=90)),
     }
 
 

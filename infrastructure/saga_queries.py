@@ -4,9 +4,10 @@ Whatever is filtered by, a page costs what is on it and not what is stored (docs
 """
 
 import contextlib
+import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -38,7 +39,10 @@ FROM sagas CROSS JOIN LATERAL jsonb_each_text(debts) AS debt (service, undos)
 WHERE finished_at IS NULL AND status = 'STUCK' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 """
 _KINDS = ("workflow", "status", "state", "tenant")
-_LISTED = (Path(__file__).parent / "sql" / "listed.sql").read_text()
+_SQL = Path(__file__).parent / "sql"
+_LISTED = (_SQL / "listed.sql").read_text()
+_ENDED = (_SQL / "ended.sql").read_text()
+_BEYOND_SEEN = (_SQL / "events_beyond.sql").read_text()
 _FIRST, _BEYOND = UUID(int=0), UUID(int=2**128 - 1)
 _EVER, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _CLOSE = 60
@@ -121,6 +125,33 @@ class PostgresSagaQueries:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_current_snapshot()::text")
             return str(cursor.fetchone()[0])
+
+    def now(self) -> datetime:
+        """See `SagaQueries`."""
+        found: datetime = _rows("SELECT clock_timestamp()", {})[0][0]
+        return found
+
+    def live(self, workflow: str | None) -> dict[UUID, int]:
+        """See `SagaQueries`. It reads saga_live, which is as long as there are live sagas."""
+        chosen = SagaRow.objects.filter(finished_at__isnull=True, **({"workflow": workflow} if workflow else {}))
+        return dict(chosen.order_by("id").values_list("id", "seq"))
+
+    def ended(self, workflow: str | None, since: datetime, limit: int) -> list[tuple[UUID, int, datetime]]:
+        """See `SagaQueries`."""
+        return _rows(_ENDED, {"workflow": workflow, "since": since, "limit": limit})
+
+    def events_beyond(self, seen: Mapping[UUID, int], since: datetime) -> list[dict[str, Any]]:
+        """See `SagaQueries`."""
+        words = {"ids": list(seen), "seqs": list(seen.values()), "since": since}
+        names = ("workflow", *_EVENT_COLUMNS)
+        rows = [dict(zip(names, row, strict=True)) for row in _rows(_BEYOND_SEEN, words)]
+        return [row | {"output": row["output"] and json.loads(row["output"])} for row in rows]
+
+
+def _rows(statement: str, words: dict[str, Any]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, words)
+        return list(cursor.fetchall())
 
 
 def _given(chosen: SagaFilter | EventFilter, *names: str) -> dict[str, Any]:

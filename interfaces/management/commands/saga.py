@@ -3,12 +3,11 @@
 import getpass
 import json
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TextIO, cast
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
@@ -20,10 +19,12 @@ from domain.entities import Saga
 from domain.events import Action, SagaStatus
 from domain.exceptions import SagaError
 from domain.operations import By
+from interfaces import tail_command
 from interfaces.operations_api import LONGEST_REASON
 from interfaces.platform import platform
 from interfaces.presentation import call_json, seen_json
 from interfaces.privacy import masked_call, masked_events, masked_row, masked_saga
+from interfaces.tail_view import event_line
 from interfaces.wire import JSONRenderer
 
 VERBS: dict[str, tuple[str, Callable[[Namespace], Act]]] = {
@@ -43,8 +44,6 @@ VERBS: dict[str, tuple[str, Callable[[Namespace], Act]]] = {
     "resume": ("let a paused saga go on", lambda _: Saga.resume),
     "resolve": ("declare it settled by hand", lambda given: partial(Saga.resolve, end=given.outcome)),
 }
-LOOK_EVERY = 0.5
-"""Seconds between two looks for new events."""
 MOST = 200
 
 
@@ -61,7 +60,7 @@ class Command(BaseCommand):
         show.add_argument("saga", type=_id, help="the saga's id")
         show.add_argument("--json", action="store_true", help="as the API answers: for programs, nothing is masked")
         tail = actions.add_parser("tail", help="follow events as they happen, until Ctrl-C or the saga's end")
-        tail.add_argument("saga", type=_id, nargs="?", help="only this saga (default: all that are live, and new ones)")
+        tail_command.add_options(tail, _id)
         for verb, (text, _) in VERBS.items():
             self._add_verb(actions.add_parser(verb, help=text, description=text.capitalize() + "."), verb)
 
@@ -141,64 +140,13 @@ class Command(BaseCommand):
         after = max(0, shown["seq"] - MOST)
         if after:
             self.stdout.write(f"... {after} earlier events; GET {shown['events']} has them")
-        for event in _events(given.saga, after):
-            self.stdout.write(event_line(event))
+        events = platform().queries.events(EventFilter(saga_id=given.saga, after=(given.saga, after)), MOST)
+        for event in masked_events(events):
+            self.stdout.write(event_line({**event, "workflow": shown["workflow"]}))
 
     def _tail(self, given: Namespace) -> None:
-        if given.saga:
-            platform().engine.store.load(given.saga)  # an unknown one is said to be, not waited for
-        seen: dict[UUID, int] = {} if given.saga else {row["id"]: _last_seq(row["id"]) for row in _current(given.saga)}
-        while True:
-            rows = _current(given.saga)
-            for row in reversed(rows):
-                for event in _events(row["id"], seen.get(row["id"], 0)):
-                    seen[row["id"]] = event["seq"]
-                    prefix = "" if given.saga else f"{row['id']} {row['workflow']} "
-                    self.stdout.write(f"{prefix}{event_line(event)}")
-            self.stdout.flush()
-            if given.saga and rows[0]["finished_at"]:
-                return
-            time.sleep(LOOK_EVERY)
-
-
-def event_line(event: dict[str, Any]) -> str:
-    """One event as a person reads it."""
-    place = event["step"] or ""
-    if event["item"] is not None:
-        place += f"[{event['item']}]"
-    parts = [
-        event["at"].strftime("%H:%M:%S.%f")[:-3],
-        f"{event['seq']:>3}",
-        f"{event['status']:<12}",
-        f"{event['type']:<20}",
-        place,
-        event["action"] or "",
-        f"attempt {event['attempt']}" if event["attempt"] else "",
-        event["outcome"] or "",
-        f"HTTP {event['http_status']}" if event["http_status"] else "",
-        f"{event['duration'] * 1000:.0f} ms" if event["duration"] is not None else "",
-        f"due {event['due_at']:%H:%M:%S}" if event["due_at"] else "",
-        f"by {event['actor']}" if event["actor"] else "",
-        event["reason"] or "",
-    ]
-    return " ".join(part for part in parts if part)
-
-
-def _current(saga_id: UUID | None) -> list[dict[str, Any]]:
-    """The saga, or the newest and all live ones, newest first."""
-    if saga_id:
-        return platform().queries.sagas(SagaFilter(q=str(saga_id)), 1)
-    found = platform().queries.sagas(SagaFilter(), MOST) + platform().queries.sagas(SagaFilter(active=True), MOST)
-    return sorted({row["id"]: row for row in found}.values(), key=lambda row: row["id"], reverse=True)
-
-
-def _events(saga_id: UUID, after: int) -> list[dict[str, Any]]:
-    """The saga's events after this one, as people see them."""
-    return masked_events(platform().queries.events(EventFilter(saga_id=saga_id, after=(saga_id, after)), MOST))
-
-
-def _last_seq(saga_id: UUID) -> int:
-    return platform().engine.store.load(saga_id).seq
+        self.stdout.ending = self.stderr.ending = ""  # Django's streams would end a line after every write
+        tail_command.follow(given, cast("TextIO", self.stdout), cast("TextIO", self.stderr))
 
 
 @contextmanager

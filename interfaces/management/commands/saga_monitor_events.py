@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from application.ports import Message, Verdict
+from interfaces.plain_text import plain
 from interfaces.platform import platform
 
 TOPICS = {
@@ -49,7 +50,7 @@ class Command(BaseCommand):
 
     def _show(self, message: Message) -> Verdict:
         now = datetime.now(UTC).strftime("%H:%M:%S.%f")[:-3]
-        self.stdout.write(f"{now}  {message.topic}  {_plain(message.key) or '-'}  {_body(message.body)}")
+        self.stdout.write(f"{now}  {message.topic}  {plain(message.key) or '-'}  {_body(message.body)}")
         self.stdout.flush()
         return Verdict.DONE
 
@@ -60,10 +61,5 @@ def _body(content: bytes) -> str:
         text = json.dumps(json.loads(content), ensure_ascii=False)
     except (ValueError, RecursionError):
         text = repr(content)
-    text = _plain(text)
+    text = plain(text)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ...({len(text) - LONGEST} characters more)"
-
-
-def _plain(text: str) -> str:
-    """Without what a terminal would obey."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
