@@ -25,6 +25,8 @@ from devstack.bench_report import comparison, table
 from devstack.bench_stub import stub_command
 from devstack.lock import LockHeldError, only_one
 from devstack.processes import ProcessError, Processes, accepts, answers, free_port
+from interfaces.command_help import ending
+from interfaces.progress_bar import ProgressBar
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / ".data" / "bench"
@@ -120,17 +122,12 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     with Load(bench.port) as load:
         for clients in options.clients:
             total += load.run(clients, options.warm_up)["sagas"]
-        for number in range(options.rounds):
-            for clients in options.clients:
-                print(
-                    f"\rround {number + 1} of {options.rounds}, {clients} clients   ",
-                    end="",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                rounds[clients].append(_round(bench, load, clients, options.seconds))
-                total += int(rounds[clients][-1]["sagas"])
-    print(file=sys.stderr)
+        with ProgressBar("measuring", options.rounds * len(options.clients), "rounds") as bar:
+            for _ in range(options.rounds):
+                for clients in options.clients:
+                    rounds[clients].append(_round(bench, load, clients, options.seconds))
+                    total += int(rounds[clients][-1]["sagas"])
+                    bar.advance(f"{clients} clients: {rounds[clients][-1]['per_second']:.0f} sagas/s")
     medians = {str(clients): _medians(measured) for clients, measured in rounds.items()}
     return {"clients": medians, "sagas": total}
 
@@ -222,22 +219,58 @@ def _result(text: str) -> dict[str, Any]:
     return dict(found)
 
 
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m devstack.bench",
+        description="Measure sagas a second, their latency and their CPU time.",
+        **ending(
+            "python -m devstack.bench",
+            "python -m devstack.bench --clients 8 --rounds 9 --seconds 3",
+            "python -m devstack.bench --compare .data/bench/before.json",
+            exits="0 measured, 1 it could not be measured, 2 wrong usage, 130 interrupted",
+        ),
+    )
+    made.add_argument(
+        "--clients",
+        type=_count,
+        nargs="+",
+        default=list(CLIENTS),
+        metavar="N",
+        help="clients at once, one measurement for each number (default 1 8 32)",
+    )
+    made.add_argument(
+        "--rounds", type=_count, default=5, metavar="N", help="rounds for each number of clients (default %(default)s)"
+    )
+    made.add_argument(
+        "--seconds", type=_seconds, default=5.0, metavar="S", help="seconds of each round (default %(default)g)"
+    )
+    made.add_argument(
+        "--warm-up",
+        type=_seconds,
+        default=2.0,
+        metavar="S",
+        help="seconds before, for each number of clients (default %(default)g)",
+    )
+    made.add_argument("--compare", type=_result, metavar="FILE", help="show ratios to an earlier result")
+    made.add_argument(
+        "--output", type=Path, metavar="FILE", help="where the result goes (default: last.json in the data directory)"
+    )
+    made.add_argument("--profile", action="store_true", help="record a flame graph (needs py-spy; slows what it sees)")
+    made.add_argument(
+        "--data", type=Path, default=DATA, metavar="DIR", help="database, logs and results (default .data/bench)"
+    )
+    made.add_argument(
+        "--wsgi",
+        default=WSGI,
+        metavar="MODULE:NAME",
+        help="another application: to know what the measurement itself costs (default %(default)s)",
+    )
+    return made
+
+
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m devstack.bench", description="Measure sagas a second, their latency and their CPU time."
-    )
-    parser.add_argument("--clients", type=_count, nargs="+", default=list(CLIENTS))
-    parser.add_argument("--rounds", type=_count, default=5)
-    parser.add_argument("--seconds", type=_seconds, default=5.0, help="of each round")
-    parser.add_argument("--warm-up", type=_seconds, default=2.0, help="seconds for each number of clients")
-    parser.add_argument("--compare", type=_result, metavar="FILE", help="show ratios to an earlier result")
-    parser.add_argument("--output", type=Path, help="default: last.json in the data directory")
-    parser.add_argument(
-        "--profile", action="store_true", help="record a flame graph (needs py-spy; slows what it sees)"
-    )
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--wsgi", default=WSGI, help="another application: to know what the measurement itself costs")
-    return parser.parse_args(arguments)
+    return parser().parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from devstack.processes import accepts, free_port, is_free
+from interfaces.command_help import ending
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED_PORT = 6650  # Pulsar's own; the same as in docker-compose.yml
@@ -202,12 +203,39 @@ def _program() -> Path:
     return Path(found.submodule_search_locations[0]) / "bin" / "pulsar-lite"
 
 
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m devstack.broker",
+        description="The embedded message broker of the project.",
+        **ending(
+            "python -m devstack.broker start",
+            "python -m devstack.broker status",
+            "python -m devstack.broker stop",
+            exits="0 well (status: it runs), 1 it could not be done, 2 wrong usage, 3 status: it does not run",
+        ),
+    )
+    made.add_argument(
+        "command", choices=["start", "stop", "status", "serve"], help="what to do; serve is what start runs"
+    )
+    made.add_argument(
+        "--directory",
+        type=Path,
+        default=DEFAULT_DIRECTORY,
+        metavar="DIR",
+        help="whose server it is (default %(default)s)",
+    )
+    made.add_argument(
+        "--port",
+        type=int,
+        metavar="PORT",
+        help=f"where it listens (default: that of the last start, else {PUBLISHED_PORT} if free)",
+    )
+    return made
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="The embedded message broker of the project.")
-    parser.add_argument("command", choices=["start", "stop", "status", "serve"])
-    parser.add_argument("--directory", type=Path, default=DEFAULT_DIRECTORY)
-    parser.add_argument("--port", type=int, help=f"default: that of the last start, else {PUBLISHED_PORT} if free")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     if options.command == "serve":  # by `start` only
         return _serve(options.directory)
     try:

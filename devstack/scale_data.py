@@ -18,6 +18,7 @@ from django.db import connection, transaction
 
 from devstack import scale_histories
 from devstack.scale_histories import BEGUN, SHARES, Kind
+from domain.business_ids import business_ids
 from domain.definition import SagaDefinition
 from domain.events import SagaEvent, SagaStatus
 from domain.workflows import shipped_definitions
@@ -29,6 +30,8 @@ RARE_WORKFLOW = "retours"
 RARE_TENANT = "kiosk"
 SHARED_CORRELATION = "migration"
 """A correlation id that a twentieth of all sagas have, all of them among the oldest."""
+SHARED_CUSTOMER = "customer-of-many"
+"""A business id that the same have: the customer of each that is an order."""
 RARE = 20
 """Sagas of each rare kind."""
 TABLES = "sagas, saga_evenements, saga_business_ids, saga_rollup, saga_rollup_due, saga_outbox"
@@ -115,6 +118,8 @@ def _saga_row(group: str, number: int, kind: Kind) -> dict[str, Any]:
         "status": saga.status.value,
         "state": saga.state,
         "error": saga.failure or None,
+        "ids": business_ids(saga),
+        "debts": saga.debts_by_service() if saga.status is SagaStatus.STUCK else None,
         "rests": saga.status in {SagaStatus.STUCK, SagaStatus.PAUSED},
         "data": {"input": saga.origin.input, "max_retries": saga.origin.max_retries},
         "lasts": round((kind.events[-1].at - BEGUN).total_seconds(), 3),
@@ -161,7 +166,7 @@ def _fill(statements: dict[str, str], models: dict[str, str], what: str, sagas: 
     numbered = "live" if first == _LIVE_CHUNK else "finished"
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            for name in ("models", numbered, "sagas", "events", "done"):
+            for name in ("models", numbered, "sagas", "events", "ids", "done"):
                 cursor.execute(statements[name], words)
     finally:
         connection.close()
@@ -177,6 +182,7 @@ _WORDS = {
     "rare_workflow": RARE_WORKFLOW,
     "rare_tenant": RARE_TENANT,
     "shared": SHARED_CORRELATION,
+    "customer": SHARED_CUSTOMER,
     "parked": PARKED,
     "under_way": UNDER_WAY,
 }

@@ -1,6 +1,6 @@
 """The documented test scenarios of the booking: one that succeeds, and one that fails at each step."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -53,11 +53,19 @@ SCENARIOS = (
 )
 
 
-def run_saga_tests(booking_data: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Run every scenario against the participants there are: the report. Raises FaultInjectionOff."""
+def run_saga_tests(
+    booking_data: Mapping[str, Any] | None = None, done: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Run every scenario against the participants there are: the report. Raises FaultInjectionOff.
+
+    `done` is told the name of each when it is over.
+    """
     given = booking_data or EXAMPLE_INPUTS[BOOKING.name]
     started = datetime.now(UTC)
-    tests = [_run(scenario, given) for scenario in SCENARIOS]
+    tests = []
+    for scenario in SCENARIOS:
+        tests.append(_run(scenario, given))
+        done(tests[-1]["name"])
     passed = sum(test["passed"] for test in tests)
     return {
         "workflow": BOOKING.name,

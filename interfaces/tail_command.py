@@ -41,7 +41,9 @@ def add_options(parser: ArgumentParser, saga_id: Callable[[str], UUID]) -> None:
         "--status",
         choices=[status.value for status in SagaStatus],
         metavar="STATUS",
-        help="only events that left their saga in this status (default: all)",
+        help="only events that left their saga in this status: "
+        + ", ".join(status.value for status in SagaStatus)
+        + " (default: all)",
     )
     parser.add_argument(
         "--since",

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from interfaces.command_help import ending
 from tests.chaos.report import Result, say
 from tests.chaos.run import run
 from tests.chaos.sizes import MUTATIONS, full
@@ -13,19 +14,28 @@ from tests.chaos.sizes import MUTATIONS, full
 DATA = Path(__file__).parents[2] / ".data"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    made = argparse.ArgumentParser(
         prog="python -m tests.chaos",
         description="Kill, stop, cut, repeat and delay everything under load; then check that no saga is wrong.",
-        epilog="What is kept of a run that fails: the logs, the database and the ledgers (docs/chaos.md).",
+        **ending(
+            "python -m tests.chaos",
+            "python -m tests.chaos --sagas 500 --seed 7 --no-mutations",
+            exits="0 passed, 1 something was wrong, 2 wrong usage, 130 interrupted",
+        ),
     )
-    parser.add_argument("--sagas", type=int, default=5000, help="orders to place (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of all that is drawn (default %(default)s)")
-    parser.add_argument("--no-mutations", action="store_true", help="leave the proof with deliberate bugs out")
-    parser.add_argument("--data", type=Path, default=DATA, help="where a directory for the run is made (%(default)s)")
-    options = parser.parse_args(arguments)
+    made.add_argument("--sagas", type=int, default=5000, help="orders to place (default %(default)s)")
+    made.add_argument("--seed", type=int, default=1, help="of all that is drawn (default %(default)s)")
+    made.add_argument("--no-mutations", action="store_true", help="leave the proof with deliberate bugs out")
+    made.add_argument("--data", type=Path, default=DATA, help="where a directory for the run is made (%(default)s)")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
     if options.sagas < 1:
-        parser.error("--sagas must be at least 1")
+        parser().error("--sagas must be at least 1")
     options.data.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="chaos-", dir=options.data))
     try:

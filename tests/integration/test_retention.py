@@ -309,14 +309,10 @@ def test_a_person_who_watches_is_told_how_far_it_is(monkeypatch, watched):
     errors = io.StringIO()
     monkeypatch.setattr(errors, "isatty", lambda: watched)
     monkeypatch.setattr(sys, "stderr", errors)
-    monkeypatch.setattr(saga_prune, "REPORT_EVERY", 0)
+    monkeypatch.setenv("COLUMNS", "200")
     pruned("--older-than", "90d", "--batch", "1")
 
-    expected = [
-        f"deleted {count} sagas, {2 * count} events and 0 messages; "
-        f"commandes up to {at.isoformat(timespec='seconds')}, "
-        for count, at in enumerate(finished, 1)
-    ]
-    told = errors.getvalue().splitlines()
-    assert [line.startswith(start) for line, start in zip(told, expected, strict=watched)] == [True] * len(told)
-    assert len(told) == (2 if watched else 0)
+    told = errors.getvalue()
+    assert ("2 of 2 sagas" in told) == watched
+    assert (f"commandes up to {finished[-1].isoformat(timespec='seconds')}" in told) == watched
+    assert watched or not told

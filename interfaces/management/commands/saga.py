@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TextIO, cast
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 
 from application.operations import Act, Preview
@@ -20,10 +20,12 @@ from domain.events import Action, SagaStatus
 from domain.exceptions import SagaError
 from domain.operations import By
 from interfaces import tail_command
+from interfaces.command_help import ending
 from interfaces.operations_api import LONGEST_REASON
 from interfaces.platform import platform
 from interfaces.presentation import call_json, seen_json
 from interfaces.privacy import masked_call, masked_events, masked_row, masked_saga
+from interfaces.saga_command import SagaCommand
 from interfaces.tail_view import event_line
 from interfaces.wire import JSONRenderer
 
@@ -40,29 +42,51 @@ VERBS: dict[str, tuple[str, Callable[[Namespace], Act]]] = {
         ),
     ),
     "compensate": ("turn back and undo what was done, also of a completed saga", lambda _: Saga.compensate),
-    "pause": ("hold the saga", lambda _: Saga.pause),
+    "pause": ("hold the saga: nothing goes out until it is resumed", lambda _: Saga.pause),
     "resume": ("let a paused saga go on", lambda _: Saga.resume),
     "resolve": ("declare it settled by hand", lambda given: partial(Saga.resolve, end=given.outcome)),
 }
 MOST = 200
+ID = "0192f0c1-2a3b-7c4d-8e5f-000000000001"
+WHY = '--reason "payments is back"'
+EXAMPLES = {
+    "list": ("list --status STUCK", "list --workflow commandes --active --limit 50", "list --q till-7-0042"),
+    "show": (f"show {ID}", f"show {ID} --json"),
+    "tail": (
+        "tail",
+        f"tail --saga {ID}",
+        "tail --since 15m --status STUCK --plain",
+        "tail --json --workflow commandes",
+    ),
+    "retry": (f"retry {ID} {WHY} --preview", f"retry {ID} {WHY}"),
+    "skip": (f"skip {ID} --step reservation_stock --item 0 --undo {WHY}",),
+    "compensate": (f"compensate {ID} {WHY}",),
+    "pause": (f"pause {ID} {WHY}",),
+    "resume": (f"resume {ID} {WHY}",),
+    "resolve": (f"resolve {ID} --outcome compensated {WHY}",),
+}
+EXITS = "0 well, 1 refused or not possible (a sentence says why), 2 wrong usage, 130 ended by Ctrl-C"
 
 
-class Command(BaseCommand):
+class Command(SagaCommand):
     """`python manage.py saga <what> ...`."""
 
     help = "List, show and follow sagas, and act on them. `saga <what> --help` explains each."
 
+    examples = ("saga list --status STUCK", f"saga show {ID}", "saga tail", f"saga retry {ID} {WHY}")
+    exits = EXITS
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         """One parser for each thing that can be done."""
         actions = parser.add_subparsers(dest="what", required=True, metavar="what", parser_class=ArgumentParser)
-        self._add_list(actions.add_parser("list", help="sagas, newest first"))
-        show = actions.add_parser("show", help="one saga: what it waits for, its history")
+        self._add_list(_action(actions, "list", "sagas, newest first"))
+        show = _action(actions, "show", "one saga: what it waits for, its history")
         show.add_argument("saga", type=_id, help="the saga's id")
         show.add_argument("--json", action="store_true", help="as the API answers: for programs, nothing is masked")
-        tail = actions.add_parser("tail", help="follow events as they happen, until Ctrl-C or the saga's end")
+        tail = _action(actions, "tail", "follow events as they happen, until Ctrl-C or the saga's end")
         tail_command.add_options(tail, _id)
         for verb, (text, _) in VERBS.items():
-            self._add_verb(actions.add_parser(verb, help=text, description=text.capitalize() + "."), verb)
+            self._add_verb(_action(actions, verb, text), verb)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Do it; what the engine refuses is said without a trace."""
@@ -78,7 +102,7 @@ class Command(BaseCommand):
         parser.add_argument("--status", choices=[status.value for status in SagaStatus], help="only this status")
         parser.add_argument("--active", action="store_true", default=None, help="only those that are not finished")
         parser.add_argument("--q", metavar="ID", help="a saga id, a correlation id or a business id")
-        parser.add_argument("--limit", type=_limit, default=20, help=f"1 to {MOST}, 20 unless told")
+        parser.add_argument("--limit", type=_limit, default=20, metavar="N", help=f"how many, 1 to {MOST} (default 20)")
 
     def _add_verb(self, parser: ArgumentParser, verb: str) -> None:
         parser.add_argument("saga", type=_id, help="the saga's id")
@@ -149,8 +173,16 @@ class Command(BaseCommand):
         tail_command.follow(given, cast("TextIO", self.stdout), cast("TextIO", self.stderr))
 
 
+def _action(actions: Any, name: str, text: str) -> ArgumentParser:
+    examples = (f"manage.py saga {example}" for example in EXAMPLES[name])
+    made: ArgumentParser = actions.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", **ending(*examples, exits=EXITS)
+    )
+    return made
+
+
 @contextmanager
-def _said(command: BaseCommand) -> Iterator[None]:
+def _said(command: SagaCommand) -> Iterator[None]:
     try:
         yield
     except (SagaError, DatabaseError) as error:

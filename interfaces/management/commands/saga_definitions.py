@@ -10,27 +10,41 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import InterfaceError, OperationalError
 from rest_framework.exceptions import ParseError
 
 from domain.definition import SagaDefinition
 from domain.exceptions import DefinitionInvalid, SagaError
+from interfaces.command_help import ending
 from interfaces.platform import platform
+from interfaces.progress_bar import ProgressBar
+from interfaces.saga_command import SagaCommand
 from interfaces.wire import strict_json
 
+EXITS = "0 all is well, 1 not (refused, different, warned of), 2 it cannot be told, or wrong usage"
+EXAMPLES = {
+    "load": ("load loan.json", "load workflows/ --dry-run"),
+    "export": ("export commandes > commandes.json", "export --directory workflows"),
+    "diff": ("diff loan.json", "diff commandes:1 commandes:2"),
+    "lint": ("lint --strict", "lint loan.json"),
+    "list": ("list",),
+}
 DIFFERENT, TROUBLE = 1, 2
 """Exit status: what was asked about is not so; it could not be found out."""
 _WHICH = "NAME (its newest version), NAME:VERSION, or a file (its name has a dot or a slash)"
 
 
-class Command(BaseCommand):
+class Command(SagaCommand):
     """`python manage.py saga_definitions <what> ...`: for people, and for a pipeline that keeps workflows in files."""
 
     help = (
         "Workflows as JSON files, one definition each: load, export, diff, lint, list. `saga_definitions WHAT --help` "
         "explains each. Exit status: 0 all is well, 1 not (refused, different, warned of), 2 it cannot be told."
     )
+
+    examples = ("saga_definitions list", "saga_definitions load workflows/ --dry-run")
+    exits = EXITS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """One parser for each thing that can be done."""
@@ -66,7 +80,11 @@ class Command(BaseCommand):
     def _load(self, given: Namespace) -> None:
         contents = [(file, _read(file)) for file in _files(given.files)]
         publish = partial(platform().publisher.publish, by=given.actor, shipped=given.shipped)
-        tried = [self._tells_faults(file, partial(publish, content, dry_run=True)) for file, content in contents]
+        tried = []
+        with ProgressBar("checking", len(contents), "files") as bar:
+            for file, content in contents:
+                tried.append(self._tells_faults(file, partial(publish, content, dry_run=True)))
+                bar.advance(file.name)
         refused = tried.count(None) + self._twice([outcome[0] for outcome in tried if outcome])
         if refused:
             raise CommandError(f"{refused} of {len(contents)} refused; nothing was stored", returncode=DIFFERENT)
@@ -143,7 +161,12 @@ class Command(BaseCommand):
 
 
 def _action(actions: Any, name: str, text: str) -> ArgumentParser:
-    parser: ArgumentParser = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser: ArgumentParser = actions.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        **ending(*(f"manage.py saga_definitions {example}" for example in EXAMPLES[name]), exits=EXITS),
+    )
     return parser
 
 

@@ -7,11 +7,12 @@ from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from application.ports import Message, Verdict
 from interfaces.plain_text import plain
 from interfaces.platform import platform
+from interfaces.saga_command import SagaCommand
 
 TOPICS = {
     "saga": ("saga-events",),
@@ -22,13 +23,16 @@ LONGEST = 2000
 """Characters of a message that are shown."""
 
 
-class Command(BaseCommand):
+class Command(SagaCommand):
     """`python manage.py saga_monitor_events --type all`: until Ctrl-C."""
 
     help = (
         "Print messages as they come, one line each: time, topic, key, body. Begins with the next message, takes none "
         "from anybody, and leaves nothing behind at the broker. Ctrl-C ends it."
     )
+
+    examples = ("saga_monitor_events", "saga_monitor_events --type partner | grep PartnerCreated")
+    exits = "0 told to stop, 1 there is no broker, 2 wrong usage"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The command's options."""

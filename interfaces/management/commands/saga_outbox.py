@@ -5,14 +5,15 @@ import logging
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from interfaces.platform import platform
+from interfaces.saga_command import SagaCommand
 
 logger = logging.getLogger("saga")
 
 
-class Command(BaseCommand):
+class Command(SagaCommand):
     """`python manage.py saga_outbox list|retry|drop`."""
 
     help = (
@@ -21,9 +22,11 @@ class Command(BaseCommand):
         "saga is not pruned before that."
     )
 
+    examples = ("saga_outbox list", "saga_outbox retry 17", 'saga_outbox drop 17 --reason "told by telephone"')
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         """What to do, and to which."""
-        parser.add_argument("what", choices=["list", "retry", "drop"])
+        parser.add_argument("what", choices=["list", "retry", "drop"], help="what to do")
         parser.add_argument("numbers", nargs="*", type=int, metavar="NUMBER", help="as `list` shows them")
         parser.add_argument("--reason", help="why; needed to drop, and logged")
         parser.add_argument("--actor", default=getpass.getuser(), help="who; logged (default: you, %(default)s)")

@@ -7,32 +7,36 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from time import monotonic
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from application.ports import Pruned
 from application.retention import prune
 from interfaces.platform import platform
+from interfaces.progress_bar import ProgressBar
+from interfaces.saga_command import SagaCommand
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 LARGEST_BATCH = 10_000
 """Sagas in one transaction: a second or so, after which others see it; more only makes it longer, not faster."""
-REPORT_EVERY = 1.0
-"""Seconds between two progress lines."""
 INTERRUPTED = 130
 """Exit status of a run that was told to stop, as a shell gives it for Ctrl-C."""
 
 
-class Command(BaseCommand):
+class Command(SagaCommand):
     """`python manage.py saga_prune --older-than 90d`: safe to interrupt, to repeat, and to run twice at once."""
 
     help = (
         "Delete finished sagas (COMPLETED, COMPENSATED, FAILED) that finished longer ago than this, with their history "
         "and their published messages. Never deleted: live sagas, and those that still have a message to publish."
     )
+    examples = (
+        "saga_prune --older-than 90d",
+        "saga_prune --older-than 12h --workflow cashout_flow --dry-run",
+    )
+    exits = "0 well, 1 refused or failed, 2 wrong usage, 130 stopped before the end (run it again for the rest)"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The command's options."""
@@ -59,8 +63,12 @@ class Command(BaseCommand):
         self.stdout.write(f"would delete {total} sagas that finished before {_text(before)}")
 
     def _prune(self, workflows: list[str], before: datetime, batch: int) -> None:
-        totals = _Totals()
-        with _stop_on_signals(totals):
+        found = (
+            [platform().retention.prunable(workflow, before) for workflow in workflows] if sys.stderr.isatty() else []
+        )
+        bar = ProgressBar("deleting", sum(one.sagas for one in found if one) if found else None, "sagas")
+        totals = _Totals(bar)
+        with bar, _stop_on_signals(totals):
             prune(platform().retention, workflows, before, batch, totals.add)
         for workflow, sagas in totals.by_workflow.items():
             self.stdout.write(f"{workflow}: {sagas} sagas")
@@ -71,13 +79,13 @@ class Command(BaseCommand):
 
 
 class _Totals:
-    """What was deleted so far, told once a second to a person who watches."""
+    """What was deleted so far, told to a person who watches."""
 
-    def __init__(self) -> None:
+    def __init__(self, bar: ProgressBar) -> None:
         self.by_workflow: dict[str, int] = {}
         self.stopped = False
         self._events = self._messages = 0
-        self._started = self._reported = monotonic()
+        self._bar = bar
 
     def __str__(self) -> str:
         return f"{sum(self.by_workflow.values())} sagas, {self._events} events and {self._messages} messages"
@@ -91,12 +99,8 @@ class _Totals:
         return not self.stopped
 
     def _report(self, workflow: str, deleted: Pruned) -> None:
-        now = monotonic()
-        if sys.stderr.isatty() and now - self._reported >= REPORT_EVERY and deleted.until:
-            rate = sum(self.by_workflow.values()) / (now - self._started)
-            where = f"{workflow} up to {_text(deleted.until)}"
-            print(f"deleted {self}; {where}, {rate:.0f} sagas/s", file=sys.stderr)  # noqa: T201 - for who watches
-            self._reported = now
+        if deleted.until:
+            self._bar.at(sum(self.by_workflow.values()), f"{workflow} up to {_text(deleted.until)}")
 
 
 @contextmanager

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from domain.exceptions import SagaError
-from interfaces.booking_scenarios import REPORT, run_saga_tests
+from interfaces.booking_scenarios import REPORT, SCENARIOS, run_saga_tests
+from interfaces.progress_bar import ProgressBar
+from interfaces.saga_command import SagaCommand
 
 
-class Command(BaseCommand):
+class Command(SagaCommand):
     """`python manage.py saga_scenarios booking`."""
 
     help = (
@@ -19,16 +21,21 @@ class Command(BaseCommand):
         f"write {REPORT}. Needs the participants, the gateway and SAGA_FAULT_INJECTION=True; ends with status 1 if a "
         "scenario went otherwise."
     )
+    examples = ("saga_scenarios booking", "saga_scenarios booking --report /tmp/report.json")
+    exits = "0 all passed, 1 one did not, or they could not be run, 2 wrong usage"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The command's options."""
         parser.add_argument("workflow", choices=["booking"], help="whose scenarios")
-        parser.add_argument("--report", type=Path, default=Path(REPORT), help="where to write it (default %(default)s)")
+        parser.add_argument(
+            "--report", type=Path, default=Path(REPORT), metavar="FILE", help="where to write it (default %(default)s)"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run them all, and write the report."""
         try:
-            report = run_saga_tests()
+            with ProgressBar("running", len(SCENARIOS), "scenarios") as bar:
+                report = run_saga_tests(done=bar.advance)
         except SagaError as error:
             raise CommandError(str(error)) from error
         for test in report["tests"]:

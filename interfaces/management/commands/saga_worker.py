@@ -12,7 +12,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError, close_old_connections
 
 from application.bulk import BulkRunner
@@ -22,6 +22,7 @@ from application.trace_context import joined
 from domain.exceptions import BrokerUnavailable, SagaError, StoreUnavailable
 from interfaces.correlation import about
 from interfaces.platform import Messaging, Platform, platform
+from interfaces.saga_command import SagaCommand
 
 logger = logging.getLogger("saga")
 BEAT_EVERY = timedelta(seconds=2)
@@ -46,22 +47,34 @@ MOMENT = 0.05
 """Seconds after which to look again for work that is due and that another worker has in hand."""
 
 
-class Command(BaseCommand):
+class Command(SagaCommand):
     """`python manage.py saga_worker`: runs until SIGTERM or SIGINT, and finishes or hands back what it holds."""
 
     help = "Take over due sagas (expired leases, retries, asynchronous starts) and drive them. Several may run at once."
+    examples = ("saga_worker", "saga_worker --threads 32 --metrics-port 9109 --metrics-host 0.0.0.0")
+    exits = (
+        "0 told to stop (SIGTERM, Ctrl-C) and finished or handed back what it held, 1 it could not start, 2 wrong usage"
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The command's options."""
-        parser.add_argument("--threads", type=int, default=16, help="sagas driven at once (default 16)")
+        parser.add_argument("--threads", type=int, default=16, metavar="N", help="sagas driven at once (default 16)")
         parser.add_argument(
             "--poll",
             type=float,
             default=2.0,
+            metavar="SECONDS",
             help="seconds between looks for due work without notice (default 2)",
         )
-        parser.add_argument("--metrics-port", type=int, help="serve this process's metrics on this port")
-        parser.add_argument("--metrics-host", default="127.0.0.1", help="address of the metrics (default 127.0.0.1)")
+        parser.add_argument(
+            "--metrics-port",
+            type=int,
+            metavar="PORT",
+            help="serve this process's metrics on this port (default: nowhere)",
+        )
+        parser.add_argument(
+            "--metrics-host", default="127.0.0.1", metavar="ADDRESS", help="address of the metrics (default 127.0.0.1)"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Work until told to stop."""
