@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from devstack import postgres
-from devstack.bench import CLIENTS, DATA, ROOT, SECONDS_TO_START, WSGI, Bench, BenchError, Load
+from devstack.bench import CLIENTS, DATA, ROOT, SECONDS_TO_START, WSGI, Bench, BenchError, Load, _count, _seconds
 from devstack.bench_measure import Stopwatch, children
 from devstack.lock import LockHeldError, only_one
 from devstack.processes import ProcessError, Processes, answers, free_port
+from interfaces.command_help import ending
 
 SETTLE = 1.5
 """Seconds after a round in which what it left to be done later is done, and counted: spans wait up to a second."""
@@ -95,19 +96,47 @@ def run(options: argparse.Namespace) -> str:
         postgres.stop(options.data / "postgres", "immediate")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m devstack.bench_pair", description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m devstack.bench_pair",
+        description=__doc__,
+        **ending(
+            "python -m devstack.bench_pair --tracing --clients 8",
+            "python -m devstack.bench_pair --checkout ../before --rounds 40",
+            exits="0 measured, 1 it could not be measured, 2 wrong usage, 130 interrupted",
+        ),
+    )
+    what = made.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "--tracing", action="store_true", help="tracing, to a collector that answers at once, against none"
     )
     what.add_argument("--checkout", type=Path, metavar="DIR", help="this code against another checkout of it")
-    parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS))
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each round")
-    parser.add_argument("--warm-up", type=float, default=4.0, help="seconds of each of the two")
-    parser.add_argument("--data", type=Path, default=DATA)
-    options = parser.parse_args(arguments)
+    made.add_argument(
+        "--clients",
+        type=_count,
+        nargs="+",
+        default=list(CLIENTS),
+        metavar="N",
+        help="clients at once, one measurement for each number (default 1 8 32)",
+    )
+    made.add_argument("--rounds", type=_count, default=20, metavar="N", help="pairs of rounds (default %(default)s)")
+    made.add_argument(
+        "--seconds", type=_seconds, default=1.0, metavar="S", help="seconds of each round (default %(default)g)"
+    )
+    made.add_argument(
+        "--warm-up",
+        type=_seconds,
+        default=4.0,
+        metavar="S",
+        help="seconds before, of each of the two (default %(default)g)",
+    )
+    made.add_argument("--data", type=Path, default=DATA, metavar="DIR", help="database and logs (default .data/bench)")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
     options.data = options.data.resolve()
     try:
         with only_one(options.data / "bench.lock"):

@@ -65,6 +65,7 @@ def where_to_look(stack: Stack) -> None:
     """Print every address, and what to try."""
     print(
         f"""
+Console    {stack.api}/console/
 Orders     {stack.api}/api/saga/sagas/
 Sagas      {stack.api}/api/sagas/transactions/
 Swagger    {stack.api}/swagger/

@@ -12,7 +12,7 @@ from application.operations import refusals
 from application.ports import Seen
 from domain.entities import Saga
 from domain.events import Action, SagaStatus
-from interfaces.callers import OPERATOR, READER
+from interfaces.callers import CLIENT, OPERATOR, READER
 from interfaces.console.access import page
 from interfaces.console.drawing import state_svg
 from interfaces.console.live import live_page
@@ -26,7 +26,7 @@ MOST_EVENTS = 500
 """A longer history is shown from its end; all of it is at the API."""
 
 
-@page(READER)
+@page(CLIENT, READER)
 def saga(request: HttpRequest, saga_id: UUID) -> HttpResponse:
     """The saga, live until it has ended."""
     return live_page(request, "saga", lambda: _shown(saga_id), lambda: {"here": "sagas", "saga_id": saga_id})
