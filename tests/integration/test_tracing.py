@@ -206,6 +206,19 @@ def test_a_worker_that_takes_over_from_a_killed_one_goes_on_in_the_same_trace(st
     }
 
 
+def test_what_still_waits_is_sent_when_the_processes_end_in_order(postgres_url, tmp_path, collector):
+    more = {**collector.environment(), "OTEL_BSP_SCHEDULE_DELAY": "600000"}
+    with running_stack(postgres_url, tmp_path, more) as stack:
+        stack.placed(stack.order(order(1), traceparent=given(12)), 201)
+        started = stack.order(order(1), traceparent=given(13), Prefer="respond-async").json()
+        until(lambda: stack.get(f"{ORDERS}{started['saga_id']}/").json()["etat"] == "SAGA_TERMINEE", "it is completed")
+        assert collector.of(f"{12:032x}") == [] == collector.of(f"{13:032x}")
+
+    for number in (12, 13):
+        names = [span.name for span in collector.of(f"{number:032x}")]
+        assert {"POST /api/saga/commandes/", "saga commandes"} <= set(names)
+
+
 def reached(stack: Stack, saga: dict[str, str]) -> bool:
     rules = stack.services["commandes"].get("/_faults")["rules"]
     return any(rule["used"] for rule in rules)
