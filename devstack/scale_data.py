@@ -22,6 +22,7 @@ from domain.business_ids import business_ids
 from domain.definition import SagaDefinition
 from domain.events import SagaEvent, SagaStatus
 from domain.workflows import shipped_definitions
+from infrastructure import migrations
 from infrastructure.definition_codec import fingerprint
 from infrastructure.definition_store import DefinitionStore
 from infrastructure.statistics import PostgresStatistics
@@ -56,7 +57,8 @@ def ensure(sagas: int, progress: Callable[[int], None]) -> None:
     definitions = _definitions()
     models, statements = _models(definitions), _statements()
     DefinitionStore([*definitions, replace(definitions[0], name=RARE_WORKFLOW)]).register()
-    made_of = (sagas, statements, *map(fingerprint, definitions), Path(scale_histories.__file__).read_text())
+    schema = sorted(each.name for each in Path(migrations.__file__).parent.glob("0*.py"))
+    made_of = (sagas, statements, schema, *map(fingerprint, definitions), Path(scale_histories.__file__).read_text())
     wanted = hashlib.sha256(repr(made_of).encode()).hexdigest()
     _run(statements["filled"])
     chunks = {_LIVE_CHUNK, *range(1, sagas + 1, CHUNK)} - _kept(wanted)
