@@ -143,12 +143,7 @@ def _begun(request: HttpRequest, group: str, verb: str, per_second: float, reaso
 @page(READER)
 def bulk(request: HttpRequest, bulk_id: UUID) -> HttpResponse:
     """One remedy, live."""
-
-    def around() -> dict[str, Any]:
-        running = not _known(bulk_id).finished_at
-        return {"here": "trouble", "bulk_id": bulk_id, "running": running, "may_act": request.caller.may(OPERATOR)}
-
-    return live_page(request, "bulk", lambda: _remedied(bulk_id), around)
+    return live_page(request, "bulk", lambda: _remedied(bulk_id), lambda: {"here": "trouble", "bulk_id": bulk_id})
 
 
 def _known(bulk_id: UUID) -> Bulk:
@@ -162,7 +157,7 @@ def _remedied(bulk_id: UUID) -> dict[str, Any]:
     found = _known(bulk_id)
     refusals = platform().bulk.refusals(bulk_id, MOST_REFUSALS)
     by_reason = Counter(why for _, why in refusals)
-    return {"bulk": _progress(found), "refusals": refusals, "by_reason": by_reason.most_common()}
+    return {"bulk": _progress(found), "refusals": refusals, "by_reason": by_reason.most_common(), "operator": OPERATOR}
 
 
 @require_POST

@@ -1,5 +1,6 @@
 """The console: who may open which page, what a page says to the browser, and the list with its live part."""
 
+import json
 import re
 from html import unescape
 
@@ -71,6 +72,13 @@ def test_nobody_acts_without_a_login_or_a_form_of_ours(guarded, path):
     assert Client().post(f"/console/{address(path)}").status_code == 302
     assert Client(enforce_csrf_checks=True).post(f"/console/{address(path)}").status_code == 403
     assert Client().get(f"/console/{address(path)}").status_code == 405
+
+
+def test_a_page_gives_a_question_up_after_a_while_so_that_it_can_say_that_nobody_answers(api):
+    page = api.http.get("/console/").content.decode()
+
+    given = json.loads(unescape(re.search(r"<meta name=\"htmx-config\" content='([^']*)'", page)[1]))
+    assert 0 < given["timeout"] <= 10_000
 
 
 def test_a_part_of_a_page_sends_the_browser_to_the_login(guarded):

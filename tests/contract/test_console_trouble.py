@@ -136,6 +136,15 @@ def test_a_remedy_is_stopped(api):
     assert platform().bulk.load(UUID(path.split("/")[3])).cancelled
 
 
+def test_an_open_page_offers_to_stop_a_remedy_only_until_it_has_ended(api):
+    parked(api, 2)
+    path = remedied(api, group_of(api)).headers["Location"]
+    assert "Stop:" in page(api, f"{path}?live=x")
+
+    run(api)
+    assert "Stop:" not in page(api, f"{path}?live=x")
+
+
 def test_a_remedy_that_there_is_not_is_not_found(api):
     assert api.http.get(f"/console/bulk/{UNKNOWN_ID}/").status_code == 404
     assert api.http.post(f"/console/bulk/{UNKNOWN_ID}/cancel/").status_code == 404

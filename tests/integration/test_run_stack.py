@@ -19,9 +19,10 @@ import requests
 
 import devstack.run
 from devstack.bench_load import ORDER, PATH
-from devstack.processes import free_port, is_free
+from devstack.processes import free_port
 from devstack.stack import ROOT, Ports, variable
 from domain.exceptions import DefinitionInvalid
+from tests.support.system import free_row
 
 SECONDS_TO_SERVE = 90
 SECONDS_TO_END = 60
@@ -34,7 +35,7 @@ class Run:
     """One `python -m devstack.run`."""
 
     def __init__(self, data: Path) -> None:
-        self.data, self.base, self.mark = data, free_row(PORTS), f"run-{uuid4()}"
+        self.data, self.base, self.mark = data, free_row(), f"run-{uuid4()}"
         self.output = data.with_suffix(".log")
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
@@ -87,14 +88,6 @@ class Run:
             self.process.kill()
         self.process.wait()
         self.again("--stop")
-
-
-def free_row(length: int) -> int:
-    """The first of so many free ports in a row."""
-    while True:
-        base = free_port()
-        if base + length < 65536 and all(is_free(base + offset) for offset in range(length)):
-            return base
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, say: Callable[[], object]) -> None:

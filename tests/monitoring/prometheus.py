@@ -15,7 +15,7 @@ import requests
 import yaml
 
 from devstack.processes import Processes, answers, free_port
-from tests.monitoring.waiting import until
+from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "monitoring" / "prometheus"

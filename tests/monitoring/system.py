@@ -1,87 +1,23 @@
-"""The whole product as `make run` starts it, part by part, so that a test can stop one and start it again."""
+"""The running stack, and the Prometheus that watches it."""
 
 import os
-import re
-import signal
-from pathlib import Path
-from typing import Any, Self
+from typing import ClassVar
 
-import requests
-
-from devstack import broker, postgres
-from devstack.first_order import place_order
-from devstack.processes import Processes
-from devstack.run import _migrate
-from devstack.stack import DEVELOPMENT_KEY, ROOT, Part, Ports, Stack
+from devstack.stack import Part
 from tests.monitoring.prometheus import Prometheus, program
-
-SECONDS_TO_START = 60
-# What would lead a stack of its own to somebody else's database or participants.
-FOREIGN = re.compile(r"DATABASE_URL|DB_\w+|\w+_URL|\w+_PORT|PROMETHEUS_MULTIPROC_DIR|DJANGO_SETTINGS_MODULE")
+from tests.support.system import System
 
 
-class Parts(Processes):
-    """Processes that can be killed one by one."""
+class Watched(System):
+    """The stack with PostgreSQL's exporter and a Prometheus beside it."""
 
-    def kill(self, name: str) -> None:
-        process = self._started.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-    def stop(self) -> None:
-        """Nothing of it is kept, so nothing has to end in order."""
-        while self._started:
-            self.kill(next(iter(self._started)))
-
-    def send(self, name: str, number: signal.Signals) -> None:
-        os.killpg(self._started[name].pid, number)
-
-
-class System:
-    """The stack and the Prometheus that watches it. Use as a context manager: leaving it ends everything."""
-
-    def __init__(self, base_port: int, directory: Path) -> None:
-        self.stack = Stack(Ports.of({}, base_port), directory)
-        self.ports = self.stack.ports
-        self.processes = Parts(directory / "logs", ROOT)
-        self.parts: dict[str, Part] = {}
-        self.connections = 100
-        self.database_settings = {"fsync": "off", "max_connections": str(self.connections)}
-        self.session = requests.Session()
-        self.session.headers["X-API-Key"] = DEVELOPMENT_KEY
-
-    def __enter__(self) -> Self:
-        self.processes.__enter__()
-        try:
-            self._start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.session.close()
-        self.processes.stop()
-        broker.stop(self.stack.data / "broker")
-        postgres.stop(self.stack.data / "postgres", "immediate")
+    connections = 100
+    database_settings: ClassVar = {**System.database_settings, "max_connections": str(connections)}
+    # Its breaker's pauses do not pass faster, as the rules' time does; the worker's breaker opens as usual.
+    api_settings: ClassVar = {"SAGA_BREAKER_FAILURES": "0"}
 
     def _start(self) -> None:
-        self.stack.metrics.mkdir(parents=True)
-        self.database = postgres.ensure_running(
-            self.stack.data / "postgres", self.ports.postgres, self.database_settings
-        )
-        bus = {"BROKER_URL": broker.ensure_running(self.stack.data / "broker", self.ports.broker)}
-        self.needed = {"DATABASE_URL": self.database, **bus}
-        for part in [*self.stack.participants(bus), self.stack.development_gateway(), self._exporter()]:
-            faults = ["--faults"] if "participants" in part.command else []
-            self._begin(Part(part.name, [*part.command, *faults], part.health, part.environment))
-        _migrate(self.stack, self.needed, self.processes.log("migrate"))
-        # Its breaker's pauses do not pass faster, as the rules' time does; the worker's breaker opens as usual.
-        self._begin(self.stack.orchestrator({**self.needed, "SAGA_BREAKER_FAILURES": "0"}))
-        self._begin(self.stack.worker(self.needed))
-        for part in [*self.parts.values(), self.stack.readiness()]:
-            self.processes.wait_until(part.name, part.is_healthy, SECONDS_TO_START)
-        place_order(self.stack)
+        super()._start()
         self.prometheus = Prometheus(self.processes, self.stack.data / "prometheus", self.targets())
 
     def targets(self) -> dict[str, str]:
@@ -100,36 +36,5 @@ class System:
         environment = {**os.environ, "DATA_SOURCE_NAME": f"{self.database}?sslmode=disable"}
         return Part("exporter", command, f"http://127.0.0.1:{self.exporter_port}/metrics", environment)
 
-    def _begin(self, part: Part) -> None:
-        self.parts[part.name] = part
-        self.processes.start(
-            part.name, part.command, {name: v for name, v in part.environment.items() if _own(name, v)}
-        )
-
-    def kill(self, name: str) -> None:
-        """End a part as a crash would."""
-        self.processes.kill(name)
-
-    def begin_again(self, name: str, **environment: str) -> None:
-        """Start a part that was killed, with these variables besides, and wait until it is well."""
-        part = self.parts[name]
-        self._begin(Part(name, part.command, part.health, {**part.environment, **environment}))
-        self.processes.wait_until(name, part.is_healthy, SECONDS_TO_START)
-
-    def fault(self, participant: str, fault: str, path: str, **options: Any) -> None:
-        """Script a fault of a participant for the calls to a path."""
-        body = {"fault": fault, "match": {"path": path}, **options}
-        answer = requests.post(f"{self._address(participant)}/_faults", json=body, timeout=10)
-        assert answer.ok, answer.text
-
-    def no_faults(self, participant: str) -> None:
-        """Take the scripted faults of a participant back."""
-        requests.delete(f"{self._address(participant)}/_faults", timeout=10).raise_for_status()
-
-    def _address(self, participant: str) -> str:
-        return f"http://127.0.0.1:{self.ports.of_participant(participant)}"
-
-
-def _own(name: str, value: str) -> bool:
-    """Whether it is the stack's: not what the tests' own environment says of databases and participants."""
-    return os.environ.get(name) != value or not FOREIGN.fullmatch(name)
+    def _besides(self) -> list[Part]:
+        return [self._exporter()]

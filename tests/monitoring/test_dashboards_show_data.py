@@ -8,8 +8,8 @@ import pytest
 
 from monitoring.grafana.build import texts
 from monitoring.grafana.queries import or_none, or_zero, or_zero_by_workflow, rate, share
-from tests.monitoring.waiting import until
 from tests.support.dashboard_rules import expressions, panels
+from tests.support.waiting import until
 
 DASHBOARDS = {name.removesuffix(".json"): json.loads(text) for name, text in texts().items()}
 INCIDENTS = "Incidents"

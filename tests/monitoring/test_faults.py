@@ -14,10 +14,10 @@ import psycopg2
 import pytest
 
 from devstack import broker, postgres
-from tests.monitoring import load
-from tests.monitoring.system import System
+from tests.monitoring.system import Watched
 from tests.monitoring.test_rules import ALERTS
-from tests.monitoring.waiting import until
+from tests.support import load
+from tests.support.waiting import until
 
 WAIT_FOR_A_PERSON = {"SagasParked", "SagasParkedTooLong"}
 """Firing from the start: the load has parked some sagas."""
@@ -28,7 +28,7 @@ Seen = dict[str, list[dict[str, Any]]]
 class Watch:
     """What has been firing since the beginning."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: Watched) -> None:
         self.system, self.seen = system, Seen()
 
     def firing(self) -> set[str]:
@@ -70,7 +70,7 @@ def again_and_again(*calls: Callable[[], object], pause: float = 0.1) -> Iterato
             thread.join()
 
 
-def participants_break(system: System, watch: Watch) -> None:
+def participants_break(system: Watched, watch: Watch) -> None:
     """One participant is gone, one is slow, one refuses to undo, clients have a wrong key; no broker, no worker."""
     system.fault("wallet", "delay", "/", seconds=3)
     system.fault("inventaire", "fail", "/liberations/", status=409)
@@ -98,7 +98,7 @@ def participants_break(system: System, watch: Watch) -> None:
     system.begin_again("payments")
 
 
-def worker_has_the_wrong_key(system: System, watch: Watch) -> None:
+def worker_has_the_wrong_key(system: Watched, watch: Watch) -> None:
     """A worker runs again, with a key that the gateway does not know."""
     system.begin_again("worker", KONG_API_KEY="not-this-one")
     watch.until_seen("GatewayKeyRefused")
@@ -106,7 +106,7 @@ def worker_has_the_wrong_key(system: System, watch: Watch) -> None:
     system.begin_again("worker", KONG_API_KEY=system.session.headers["X-API-Key"])
 
 
-def database_is_full_and_slow(system: System, watch: Watch) -> None:
+def database_is_full_and_slow(system: Watched, watch: Watch) -> None:
     """Somebody takes nearly all connections, and locks the sagas again and again; a message has an impossible topic."""
     with contextlib.ExitStack() as sessions:
         mine = sessions.enter_context(contextlib.closing(psycopg2.connect(system.database)))
@@ -132,14 +132,14 @@ def _store(session: Any, statement: str) -> None:
         cursor.execute(statement, [str(NOBODY)])
 
 
-def _taken(system: System) -> int:
+def _taken(system: Watched) -> int:
     """How many connections the server has, this one included."""
     with contextlib.closing(psycopg2.connect(system.database)) as session, session.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
         return int(cursor.fetchone()[0])
 
 
-def database_is_gone(system: System, watch: Watch) -> None:
+def database_is_gone(system: Watched, watch: Watch) -> None:
     """PostgreSQL is stopped."""
     directory = system.stack.data / "postgres"
     postgres.stop(directory, "immediate")
@@ -152,7 +152,7 @@ PHASES = (participants_break, worker_has_the_wrong_key, database_is_full_and_slo
 
 
 @pytest.fixture(scope="module")
-def seen(system: System) -> Seen:
+def seen(system: Watched) -> Seen:
     """Every alert that fired while things broke, one after the other."""
     watch = Watch(system)
     watch.until_quiet()

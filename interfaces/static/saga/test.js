@@ -170,7 +170,7 @@ async function start(event) {
     const headers = { "Content-Type": "application/json", Prefer: "respond-async" };
     const saga = await ask("/api/sagas/start/", { method: "POST", headers, body: JSON.stringify(asked) });
     byId("correlation").textContent = saga.correlation_id;
-    Object.assign(byId("saga"), { textContent: saga.id, href: `/api/sagas/transactions/${saga.id}/` });
+    Object.assign(byId("saga"), { textContent: saga.id, href: `/console/sagas/${saga.id}/` });
     byId("ids").hidden = false;
     if (byId("log").getBoundingClientRect().top > window.innerHeight) byId("happens").scrollIntoView();
     await follow(workflow, saga.id, mine);

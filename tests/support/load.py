@@ -5,8 +5,8 @@ import threading
 from typing import Any, Self
 from uuid import uuid4
 
-from tests.monitoring.system import System
 from tests.support.example_inputs import EXAMPLE_INPUTS, SHOP
+from tests.support.system import System
 
 BAGS = "550e8400-e29b-41d4-a716-446655440006"
 """The product that there is enough of."""

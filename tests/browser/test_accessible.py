@@ -1,0 +1,27 @@
+"""Every page, in light and dark, at a desk and on a phone: readable by all, and no wider than the window."""
+
+import itertools
+
+import pytest
+
+from tests.browser.chromium import DESKTOP, PHONE, too_wide, violations
+from tests.browser.console import addresses
+
+
+@pytest.fixture(scope="module")
+def pages(console):
+    return addresses(console)
+
+
+def test_axe_finds_nothing_on_any_page_and_none_scrolls_sideways(pages, page):
+    page.watch.forgives("status of 404")
+    found, wide = [], []
+    for name, address in pages.items():
+        page.goto(address)
+        for size, colours in itertools.product((DESKTOP, PHONE), ("light", "dark")):
+            page.set_viewport_size(size)
+            page.emulate_media(color_scheme=colours, reduced_motion="reduce")
+            found += [f"{name} {colours} {size['width']}: {each}" for each in violations(page)]
+            wide += [f"{name} {size['width']}"] if too_wide(page) else []
+    assert not found, "\n".join(found)
+    assert wide == []
