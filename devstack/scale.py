@@ -22,7 +22,7 @@ from interfaces.progress_bar import ProgressBar
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / ".data" / "scale"
 QUERY_ROUNDS = 5
-VIEWED = "/api/sagas/transactions/?active=true"
+VIEWED = "/console/"
 FEWEST = 200
 """With fewer, the rare ones would be most of them."""
 # What is filled in can be filled in again: nothing waits for the disk.
@@ -133,7 +133,7 @@ examples:
   python -m devstack.scale                                     # every query
   python -m devstack.scale --pages                             # the API's and the console's pages
   python -m devstack.scale --pages '/console/?status=STUCK' --rounds 200
-  python -m devstack.scale --viewers 50 --seconds 10 --viewed '/api/sagas/transactions/?active=true'
+  python -m devstack.scale --viewers 50 --seconds 30 --viewed /console/trouble/
   python -m devstack.scale --keep                              # leave PostgreSQL running, to serve it yourself
 
 exit status: 0 well; 1 a page was slow, failed or read a large table whole, a viewer was not answered, or it could not

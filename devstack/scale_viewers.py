@@ -2,10 +2,12 @@
 
 import contextlib
 import http.client
+import re
 import statistics
 import threading
 import time
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,14 @@ from devstack.bench_measure import Stopwatch, children
 from devstack.scale_server import Served, serving
 from interfaces.progress_bar import ProgressBar
 
-VIEWED = "/api/sagas/transactions/?active=true"
 WIDTH = 100
+LIVE_PART = re.compile(r'<div id="live" hx-get="([^"]*)"')
+"""Where a page of the console says what its browser asks for from then on."""
 
 
 @dataclass(slots=True)
 class Viewer:
-    """One browser: it asks again every so often, or holds a stream open (text/event-stream)."""
+    """One browser: it asks again every so often, as the page that it looks at would, or holds a stream open."""
 
     served: Served
     path: str
@@ -31,6 +34,13 @@ class Viewer:
     """Milliseconds of each answer; of a stream, until its head came."""
     failures: list[str] = field(default_factory=list)
     etag: str = '""'
+
+    def open(self) -> None:
+        """The first look, which costs what a page costs; what follows is what a viewer costs."""
+        client = self.served.connect()
+        self._look_once(client, time.monotonic())
+        client.close()
+        self.times.clear()
 
     def look(self, first: float, until: float) -> None:
         """From its first look, at that time, to the end."""
@@ -50,11 +60,11 @@ class Viewer:
         client.request("GET", self.path, headers={"If-None-Match": self.etag})
         response = client.getresponse()
         streams = (response.getheader("Content-Type") or "").startswith("text/event-stream")
-        if not streams:
-            response.read()
+        if not streams and (live := LIVE_PART.search(response.read().decode())):
+            self.path = unescape(live[1])
         self.times.append((time.perf_counter() - begun) * 1000)
         self.etag = response.getheader("ETag") or '""'
-        if response.status not in {200, 304}:
+        if response.status not in {200, 204, 304}:
             self.failures.append(f"status {response.status}")
         if streams:
             _follow(client, response, until)
@@ -64,12 +74,13 @@ def measure(data: Path, path: str, viewers: int, seconds: float, every: float) -
     """Print what so many viewers cost, for so long; whether each was answered every time."""
     _run("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
     with serving(data) as served:
-        Viewer(served, path, every).look(0, time.monotonic() + every)  # what a process asks only once is no viewer's
+        audience = [Viewer(served, path, every) for _ in range(viewers)]
+        for viewer in audience:
+            viewer.open()
         _run("SELECT pg_stat_statements_reset()")
         stopwatch = Stopwatch(
             gunicorn=lambda: children(served.process), postgres=lambda: postgres.processes(data / "postgres")
         )
-        audience = [Viewer(served, path, every) for _ in range(viewers)]
         _watch(audience, seconds, every)
         stopwatch.stop()
         ((statements,),) = _run("SELECT coalesce(sum(calls), 0) FROM pg_stat_statements")

@@ -6,6 +6,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -188,7 +189,8 @@ def test_the_script_measures_pages_and_viewers(tmp_path):
     assert any(line.startswith("| /api/sagas/transactions/{id}/ | 200 | ") for line in lines), measured.stderr
     assert "| /nowhere/ | absent | | | | | | |" in lines
     assert "/api/sagas/transactions/?status=GONE: answered with 400" in lines
-    assert any(line.startswith("3 viewers of /api/sagas/transactions/?active=true for 1 s") for line in lines)
+    assert any(line.startswith("3 viewers of /console/ for 1 s") for line in lines)
+    assert any(re.fullmatch(r"  \d+ statements, \d+\.\d a second", line) for line in lines)
     assert measured.returncode == 1
 
 
