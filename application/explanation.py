@@ -1,44 +1,48 @@
 """Why a saga stands where it does, in words for the person who looks at it: what it waits for, whether it moves."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from application.ports import Seen
 from domain.entities import Saga
 from domain.events import Action, EventType, SagaEvent, SagaStatus
 from domain.progress import Waiting
+from domain.sentences import Sentence, joined, said
 
 LATE = 5.0
 """Seconds after which work that is due should have been taken up by a worker."""
-_VERBS = {Action.DO: "the call", Action.UNDO: "the undo", Action.INQUIRE: "the inquiry"}
+_VERBS = {Action.DO: said("the call"), Action.UNDO: said("the undo"), Action.INQUIRE: said("the inquiry")}
 
 
-def explain(seen: Seen, now: datetime) -> str:
+def explain(seen: Seen, now: datetime) -> Sentence:
     """One paragraph. Times are UTC."""
     saga = seen.saga
     if saga.finished:
         return _ended(saga)
     if saga.status is SagaStatus.PAUSED:
-        return f"{_paused(saga)} Nothing goes out until it is resumed. Then: {_calls(saga, now)}"
+        return joined(_paused(saga), said("Nothing goes out until it is resumed. Then:"), _calls(saga, now))
     if saga.status is SagaStatus.STUCK:
-        return f"Parked: {saga.parked_reason}. {_owed(saga)} A person must retry it, skip the step, or resolve it."
+        parked = said("Parked: %(reason)s.", reason=saga.parked_reason)
+        return joined(parked, _owed(saga), said("A person must retry it, skip the step, or resolve it."))
     if saga.status is SagaStatus.WAITING:
-        return f"{_calls(saga, now)} It needs no driver until then."
-    why = f" {_why(saga)}" if saga.failure else _overdue(saga, now)
-    return f"{_calls(saga, now)} {_driver(seen, now)}{why}"
+        return joined(_calls(saga, now), said("It needs no driver until then."))
+    why = _why(saga) if saga.failure else _overdue(saga, now)
+    return joined(_calls(saga, now), _driver(seen, now), why)
 
 
-def _ended(saga: Saga) -> str:
+def _ended(saga: Saga) -> Sentence:
     if saga.history[-1].type is EventType.SAGA_RESOLVED:
         return _resolved(saga)
     if saga.status is SagaStatus.COMPLETED:
-        return f"Completed in {_took(saga)}: every step is done."
-    return f"Ended after {_took(saga)}, {_left(saga)}. {_why(saga)}"
+        return said("Completed in %(time)s: every step is done.", time=_took(saga))
+    return joined(_undone(saga), _why(saga))
 
 
-def _resolved(saga: Saga) -> str:
+def _resolved(saga: Saga) -> Sentence:
     act, debts = saga.history[-1], saga.debts() if saga.status is not SagaStatus.COMPLETED else []
-    left = f" What was owed then was left to people: the undo of {', '.join(debts)}." if debts else ""
-    return f"Declared {saga.status} by {act.actor} at {_clock(act.at)}: {act.reason}.{left}"
+    parts = {"status": saga.status, "actor": act.actor, "time": _clock(act.at), "reason": act.reason}
+    left = said("What was owed then was left to people: the undo of %(places)s.", places=", ".join(debts))
+    return joined(said("Declared %(status)s by %(actor)s at %(time)s: %(reason)s.", **parts), left if debts else "")
 
 
 def _took(saga: Saga) -> str:
@@ -46,40 +50,59 @@ def _took(saga: Saga) -> str:
     return f"{(end - saga.origin.started_at).total_seconds():.3g} s"
 
 
-def _left(saga: Saga) -> str:
-    return "everything undone" if saga.status is SagaStatus.COMPENSATED else "with nothing to undo"
+def _undone(saga: Saga) -> Sentence:
+    if saga.status is SagaStatus.COMPENSATED:
+        return said("Ended after %(time)s, everything undone.", time=_took(saga))
+    return said("Ended after %(time)s, with nothing to undo.", time=_took(saga))
 
 
 def _why(saga: Saga) -> str:
     failure = saga.failure
     if failure is None:
         return ""
-    return f"It turned back at {failure.place}, {failure.outcome}: {failure.reason}."
+    parts = {"place": failure.place, "outcome": said(failure.outcome), "reason": failure.reason}
+    return said("It turned back at %(place)s, %(outcome)s: %(reason)s.", **parts)
 
 
-def _paused(saga: Saga) -> str:
+def _paused(saga: Saga) -> Sentence:
     by = next((event for event in reversed(saga.history) if event.type is EventType.SAGA_PAUSED), None)
-    return f"Paused by {by.actor} at {_clock(by.at)}: {by.reason}." if by else "Paused."
+    if by is None:
+        return said("Paused.")
+    parts = {"actor": by.actor, "time": _clock(by.at), "reason": by.reason}
+    return said("Paused by %(actor)s at %(time)s: %(reason)s.", **parts)
 
 
-def _owed(saga: Saga) -> str:
+def _owed(saga: Saga) -> Sentence:
     debts = saga.debts()
-    return f"Still owed: the undo of {', '.join(debts)}." if debts else "No undo is owed."
+    return said("Still owed: the undo of %(places)s.", places=", ".join(debts)) if debts else said("No undo is owed.")
 
 
-def _calls(saga: Saga, now: datetime) -> str:
+def _calls(saga: Saga, now: datetime) -> Sentence:
     calls = [_call(saga, waiting, now) for waiting in saga.waiting()]
-    return " ".join(calls) or "It waits for no call."
+    return joined(*calls) if calls else said("It waits for no call.")
 
 
-def _call(saga: Saga, waiting: Waiting, now: datetime) -> str:
+def _call(saga: Saga, waiting: Waiting, now: datetime) -> Sentence:
+    at = _clock(waiting.due_at)
+    where: dict[str, object] = {"place": waiting.place, "service": waiting.service}
     if waiting.action is Action.AWAIT:
-        kinds = " or ".join(saga.awaited_types())
-        return f"{waiting.place}: it waits for {kinds} on {waiting.service}, until {_clock(waiting.due_at)}."
-    attempt = f"attempt {waiting.attempt} of {waiting.budget}"
-    due = f"due at {_clock(waiting.due_at)}" if waiting.due_at > now else f"due since {_clock(waiting.due_at)}"
-    text = f"{waiting.place}: {_VERBS[waiting.action]} to {waiting.service}, {attempt}, {due}"
-    return f"{text}; {_last(last)}." if (last := _last_answer(saga, waiting)) else f"{text}."
+        kinds = _either(saga.awaited_types())
+        return said("%(place)s: it waits for %(types)s on %(service)s, until %(time)s.", **where, types=kinds, time=at)
+    due = said("due at %(time)s", time=at) if waiting.due_at > now else said("due since %(time)s", time=at)
+    parts = {**where, "call": _VERBS[waiting.action], "number": waiting.attempt, "most": waiting.budget, "due": due}
+    last = _last_answer(saga, waiting)
+    if last is None:
+        return said("%(place)s: %(call)s to %(service)s, attempt %(number)s of %(most)s, %(due)s.", **parts)
+    return said(
+        "%(place)s: %(call)s to %(service)s, attempt %(number)s of %(most)s, %(due)s; %(last)s.",
+        **parts,
+        last=_last(last),
+    )
+
+
+def _either(words: Sequence[str]) -> str:
+    *others, last = words
+    return said("%(words)s or %(last)s", words=", ".join(others), last=last) if others else last
 
 
 def _last_answer(saga: Saga, waiting: Waiting) -> SagaEvent | None:
@@ -88,31 +111,40 @@ def _last_answer(saga: Saga, waiting: Waiting) -> SagaEvent | None:
     return next((e for e in reversed(saga.history) if e.type in kinds and (e.step, e.item, e.action) == place), None)
 
 
-def _last(event: SagaEvent) -> str:
+def _last(event: SagaEvent) -> Sentence:
     if event.type is EventType.ATTEMPT_POSTPONED:
-        return f"put off: {event.reason}"
-    return f"last answer from {event.service}, {event.outcome}: {event.reason}"
+        return said("put off: %(reason)s", reason=event.reason)
+    parts = {"service": event.service, "outcome": said(str(event.outcome)), "reason": event.reason}
+    return said("last answer from %(service)s, %(outcome)s: %(reason)s", **parts)
 
 
 def _overdue(saga: Saga, now: datetime) -> str:
     if saga.status is not SagaStatus.RUNNING or now < saga.deadline_at:
         return ""
-    return (
-        f" Its deadline passed at {_clock(saga.deadline_at)}: it turns back unless it is past its point of no return."
+    return said(
+        "Its deadline passed at %(time)s: it turns back unless it is past its point of no return.",
+        time=_clock(saga.deadline_at),
     )
 
 
-def _driver(seen: Seen, now: datetime) -> str:
+def _driver(seen: Seen, now: datetime) -> Sentence:
     if seen.driven_until and seen.driven_until > now:
-        checkpoint = _clock(seen.saga.history[-1].at)
-        return f"{seen.owner} drives it (last checkpoint {checkpoint}, lease until {_clock(seen.driven_until)})."
+        return said(
+            "%(driver)s drives it (last checkpoint %(checkpoint)s, lease until %(lease)s).",
+            driver=seen.owner,
+            checkpoint=_clock(seen.saga.history[-1].at),
+            lease=_clock(seen.driven_until),
+        )
     if seen.driven_until:
-        ended = _clock(seen.driven_until)
-        return f"Its driver {seen.owner} vanished; its lease ended at {ended}, and a worker takes it over."
+        return said(
+            "Its driver %(driver)s vanished; its lease ended at %(lease)s, and a worker takes it over.",
+            driver=seen.owner,
+            lease=_clock(seen.driven_until),
+        )
     due_at = seen.saga.wake_at()
     if due_at and (now - due_at).total_seconds() > LATE:
-        return "Nobody has taken it up although it is due: is a worker running, and has it free threads?"
-    return "A worker takes it up when it is due."
+        return said("Nobody has taken it up although it is due: is a worker running, and has it free threads?")
+    return said("A worker takes it up when it is due.")
 
 
 def _clock(at: datetime) -> str:

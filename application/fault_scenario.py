@@ -8,11 +8,12 @@ import re
 from dataclasses import dataclass
 
 from domain.exceptions import SagaError
+from domain.sentences import said
 
 OUTCOMES = {
-    "rejected": "it is refused",
-    "unavailable": "nobody is there",
-    "unknown": "its answer is lost",
+    "rejected": said("it is refused"),
+    "unavailable": said("nobody is there"),
+    "unknown": said("its answer is lost"),
 }
 DEFAULT = "rejected"
 OFF = "Fault injection is off here; SAGA_FAULT_INJECTION=True in the orchestrator's environment turns it on."

@@ -19,6 +19,7 @@ from domain.exceptions import (
     SagaNotFound,
     TemplateError,
 )
+from domain.sentences import said
 from domain.templates import render
 
 BATCH = 500
@@ -143,4 +144,4 @@ def signal(engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], top
             continue
         engine.observe(saga, events)
         return True
-    raise LeaseLost(f"Saga {saga_id} moved while it was given a message.")
+    raise LeaseLost(said("Saga %(saga)s moved while it was given a message.", saga=saga_id))

@@ -14,6 +14,7 @@ from domain.entities import Saga
 from domain.events import SagaEvent
 from domain.exceptions import LeaseLost, NotAllowed, SagaDriven
 from domain.operations import By
+from domain.sentences import said
 
 MEETINGS = 5
 """How often somebody else may be faster before the person is told."""
@@ -35,7 +36,7 @@ WHOLE: dict[str, Act] = {
 def refusals(seen: Seen, now: datetime) -> dict[str, str | None]:
     """Each verb of `WHOLE`, and why it cannot be done to the saga now; None when it can, "" when it is done already."""
     if seen.driven_until and seen.driven_until > now and not seen.saga.resting:
-        driven = str(SagaDriven(seen.owner or "unknown", seen.driven_until))
+        driven = SagaDriven(seen.owner or "unknown", seen.driven_until).sentence
         return dict.fromkeys(WHOLE, driven)
     return {verb: _refusal(seen.saga, act, now) for verb, act in WHOLE.items()}
 
@@ -45,7 +46,7 @@ def _refusal(saga: Saga, act: Act, now: datetime) -> str | None:
     try:
         return None if act(copy, By(actor="", reason="asked"), now) else ""
     except NotAllowed as error:
-        return str(error)
+        return error.sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ class Operations:
                 continue
             self.engine.observe(saga, events)
             return saga
-        raise LeaseLost(f"Saga {saga_id} is moving too fast to be stopped. Look at it, and try again.")
+        text = said("Saga %(saga)s is moving too fast to be stopped. Look at it, and try again.", saga=saga_id)
+        raise LeaseLost(text)
 
     def preview(self, saga_id: UUID, act: Act, by: By) -> Preview:
         """What it would do, without doing it. Raises what `act` raises."""

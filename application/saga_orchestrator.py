@@ -33,6 +33,7 @@ from domain.exceptions import (
 )
 from domain.outcomes import Postponed
 from domain.progress import Origin
+from domain.sentences import said
 
 SHORT_WAIT = 2.0
 """Seconds until a retry that a request waits for itself; a longer wait goes to the worker, and frees the thread."""
@@ -251,8 +252,12 @@ class SagaOrchestrator:
         topics = [] if self.broker else sorted(set(definition.topics().values()))
         if topics:
             raise BrokerMissing(
-                f"A saga of {definition.name} speaks through the topics {', '.join(topics)}, and no message broker is "
-                "configured: set BROKER_URL for the orchestrator and its workers. Nothing was stored."
+                said(
+                    "A saga of %(workflow)s speaks through the topics %(topics)s, and no message broker is configured: "
+                    "set BROKER_URL for the orchestrator and its workers. Nothing was stored.",
+                    workflow=definition.name,
+                    topics=", ".join(topics),
+                )
             )
 
     def _definition(self, request: StartRequest) -> SagaDefinition:

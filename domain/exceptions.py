@@ -1,11 +1,13 @@
 """What can go wrong in the orchestrator itself, as words. A participant's answer is never an exception.
 
-`code` is the API's error code; the docstring is the default message.
+`code` is the API's error code; the docstring is the default message, which translators find too.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
+
+from domain.sentences import said
 
 
 class SagaError(Exception):
@@ -14,7 +16,9 @@ class SagaError(Exception):
     code = "saga_error"
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (self.__doc__ or "").strip())
+        self.sentence = message or (self.__doc__ or "").strip()
+        """What the error says, as it was made: `str(error)` is the same in English."""
+        super().__init__(self.sentence)
 
 
 class DefinitionInvalid(SagaError):
@@ -105,7 +109,11 @@ class SagaDriven(SagaError):
     def __init__(self, owner: str, until: datetime) -> None:
         self.until = until
         super().__init__(
-            f"The driver {owner} owns this saga, until {until.isoformat(timespec='seconds')} at most. Try again soon."
+            said(
+                "The driver %(driver)s owns this saga, until %(time)s at most. Try again soon.",
+                driver=owner,
+                time=until.isoformat(timespec="seconds"),
+            )
         )
 
 

@@ -12,12 +12,15 @@ from typing import Any
 
 from domain.definition import Publish, Request, RetryPolicy, SagaDefinition, Step
 from domain.masking import is_masked
+from domain.sentences import Sentence, said
 from domain.templates import Expression, parse
 
 GATEWAY_READ = 10.0
 """Seconds after which the gateway gives a participant up (`read_timeout` in kong/kong.yml)."""
-_UNREAD = "is read by no step, yet an answer without it turns the saga back; leave it out unless people look at it"
-NO_BROKER = (
+_UNREAD = said(
+    "is read by no step, yet an answer without it turns the saga back; leave it out unless people look at it"
+)
+NO_BROKER = said(
     "no message broker is configured, so nobody gets or sends this message: set BROKER_URL for the orchestrator and "
     "its workers (an awaits without a topic takes the API's signals)"
 )
@@ -42,7 +45,7 @@ class Finding:
 
     severity: Severity
     path: str
-    message: str
+    message: Sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +78,11 @@ def lint(definition: SagaDefinition, limits: Limits) -> list[Finding]:
     return findings
 
 
-def _warning(path: str, message: str) -> Finding:
+def _warning(path: str, message: Sentence) -> Finding:
     return Finding(Severity.WARNING, path, message)
 
 
-def _info(path: str, message: str) -> Finding:
+def _info(path: str, message: Sentence) -> Finding:
     return Finding(Severity.INFO, path, message)
 
 
@@ -92,14 +95,21 @@ def _time_findings(definition: SagaDefinition, limits: Limits) -> Iterator[Findi
     if once > deadline:
         yield _warning(
             "deadline",
-            f"is {deadline:g} s, yet the steps may take {once:g} s without a single repetition: a saga whose "
-            "participants are slow but well is undone; shorten timeouts, or lengthen the deadline",
+            said(
+                "is %(deadline)g s, yet the steps may take %(once)g s without a single repetition: a saga whose "
+                "participants are slow but well is undone; shorten timeouts, or lengthen the deadline",
+                deadline=deadline,
+                once=once,
+            ),
         )
     if definition.longest_call() >= limits.longest_wait:
         yield _info(
             "steps",
-            f"have a call of {definition.longest_call():g} s: a start is answered 202 at once, since the gateway does "
-            "not wait that long",
+            said(
+                "have a call of %(longest)g s: a start is answered 202 at once, since the gateway does not wait that "
+                "long",
+                longest=definition.longest_call(),
+            ),
         )
 
 
@@ -110,11 +120,18 @@ def _retry_findings(step: Step, where: str, deadline: float, max_retries: int) -
     if step.action and attempts > 1 and longest > deadline:
         yield _warning(
             f"{where}.retry",
-            f"gives {attempts} attempts of {patience:g} s, up to {longest:.0f} s with the waits between "
-            f"them; the deadline of {deadline:g} s comes first",
+            said(
+                "gives %(attempts)s attempts of %(patience)g s, up to %(longest).0f s with the waits between them; the "
+                "deadline of %(deadline)g s comes first",
+                attempts=attempts,
+                patience=patience,
+                longest=longest,
+                deadline=deadline,
+            ),
         )
     if step.compensation and step.undo_retry.max_retries == 0:
-        yield _warning(f"{where}.undo_retry", "tries an undo once: any failure of it parks the saga for a person")
+        text = said("tries an undo once: any failure of it parks the saga for a person")
+        yield _warning(f"{where}.undo_retry", text)
 
 
 def _patience(step: Step) -> float:
@@ -137,24 +154,31 @@ def _deadline(definition: SagaDefinition, limits: Limits) -> float:
 def _step_findings(step: Step, where: str, pivot: str | None) -> Iterator[Finding]:
     method, undo = step.action.method if step.action else "", "compensation" if step.compensation else "undo_publish"
     if step.safe and method in _CHANGES:
-        yield _warning(f"{where}.safe", f"is declared of a {method}, which is never undone then")
+        yield _warning(f"{where}.safe", said("is declared of a %(method)s, which is never undone then", method=method))
     if step.safe and method == "POST":
-        yield _info(f"{where}.safe", "is declared of a POST: it is never undone; right for a quote or a search")
+        text = said("is declared of a POST: it is never undone; right for a quote or a search")
+        yield _info(f"{where}.safe", text)
     if step.undoable and method == "GET":
-        yield _info(f"{where}.{undo}", "undoes a GET; a step that only reads is `safe`")
+        yield _info(f"{where}.{undo}", said("undoes a GET; a step that only reads is `safe`"))
     if pivot and step.undoable:
-        yield _warning(f"{where}.{undo}", f"never happens: after the pivot {pivot!r} nothing is undone")
+        text = said("never happens: after the pivot %(pivot)r nothing is undone", pivot=pivot)
+        yield _warning(f"{where}.{undo}", text)
     if pivot and step.reject_when:
         yield _warning(
             f"{where}.reject_when",
-            f"parks the saga for a person when it is true: there is no way back after the pivot {pivot!r}; ask before "
-            "it",
+            said(
+                "parks the saga for a person when it is true: there is no way back after the pivot %(pivot)r; ask "
+                "before it",
+                pivot=pivot,
+            ),
         )
     if step.undoable and not _names_its_do(step):
         yield _warning(
             f"{where}.{undo}",
-            "does not say which call it undoes: a participant that the do has not reached yet cannot know what to "
-            'refuse later; send "undo_of": "${saga.do_key}"',
+            said(
+                "does not say which call it undoes: a participant that the do has not reached yet cannot know what to "
+                'refuse later; send "undo_of": "${saga.do_key}"'
+            ),
         )
 
 
@@ -171,10 +195,14 @@ def _request_findings(step: Step, where: str, limits: Limits) -> Iterator[Findin
         if isinstance(request, Request) and _outlasts_the_gateway(request, limits):
             yield _warning(
                 f"{place}.timeout",
-                f"is {request.timeout:g} s, but the gateway gives the participant up after {limits.gateway_read:g} s",
+                said(
+                    "is %(timeout)g s, but the gateway gives the participant up after %(limit)g s",
+                    timeout=request.timeout,
+                    limit=limits.gateway_read,
+                ),
             )
         for path in _secrets(request.body, f"{place}.body"):
-            yield _warning(path, "looks like a secret, and everybody who may read workflows reads it")
+            yield _warning(path, said("looks like a secret, and everybody who may read workflows reads it"))
 
 
 def _outlasts_the_gateway(request: Request, limits: Limits) -> bool:
@@ -214,12 +242,13 @@ def _input_findings(definition: SagaDefinition) -> Iterator[Finding]:
                 continue
             read.add(rest[0])
             if rest[0] not in known:
-                yield _warning(path, f"reads input.{rest[0]}, which the input's schema does not have")
+                yield _warning(path, said("reads input.%(name)s, which the input's schema does not have", name=rest[0]))
             elif rest[0] not in required and not alone and expression.text == f"input.{'.'.join(rest)}":
-                yield _warning(path, f"needs input.{rest[0]}, which may be left out: there is no text for null")
+                text = said("needs input.%(name)s, which may be left out: there is no text for null", name=rest[0])
+                yield _warning(path, text)
     for name in known:
         if name not in read:
-            yield _info(f"input_schema.properties.{name}", "is asked for, and nothing reads it")
+            yield _info(f"input_schema.properties.{name}", said("is asked for, and nothing reads it"))
 
 
 def _masked_findings(definition: SagaDefinition) -> Iterator[Finding]:
@@ -227,9 +256,10 @@ def _masked_findings(definition: SagaDefinition) -> Iterator[Finding]:
     known = {name.casefold() for name in _names(definition)}
     for index, name in enumerate(definition.masked):
         if is_masked(name):
-            yield _info(f"masked[{index}]", f"{name!r} is masked in every workflow")
+            yield _info(f"masked[{index}]", said("%(name)r is masked in every workflow", name=name))
         elif name.casefold() not in known:
-            yield _info(f"masked[{index}]", f"nothing in the definition is called {name!r}; is it spelled right?")
+            text = said("nothing in the definition is called %(name)r; is it spelled right?", name=name)
+            yield _info(f"masked[{index}]", text)
 
 
 def _business_id_findings(definition: SagaDefinition) -> Iterator[Finding]:
@@ -239,7 +269,8 @@ def _business_id_findings(definition: SagaDefinition) -> Iterator[Finding]:
         read = (part for each in _expressions(template) for path in each.reads for part in path)
         hidden = next((part for part in (name, *read) if is_masked(part, own)), None)
         if hidden:
-            yield _warning(f"business_ids.{name}", f"is stored and shown to be looked for by, yet {hidden!r} is masked")
+            text = said("is stored and shown to be looked for by, yet %(name)r is masked", name=hidden)
+            yield _warning(f"business_ids.{name}", text)
 
 
 def _names(definition: SagaDefinition) -> Iterator[str]:
@@ -274,9 +305,11 @@ def _output_findings(definition: SagaDefinition, index: int) -> Iterator[Finding
     ]
     for path, rest in reads:
         if rest and step.foreach:
-            yield _warning(path, f"is null: {step.name!r} is a foreach step, whose output is a list")
+            text = said("is null: %(step)r is a foreach step, whose output is a list", step=step.name)
+            yield _warning(path, text)
         elif rest and known is not None and rest[0] not in known:
-            yield _warning(path, f"is null: the output of {step.name!r} has no {rest[0]!r}")
+            text = said("is null: the output of %(step)r has no %(name)r", step=step.name, name=rest[0])
+            yield _warning(path, text)
     used = {rest[0] for _, rest in reads if rest}
     if index < len(definition.steps) - 1 and all(rest and not step.foreach for _, rest in reads):
         for name in sorted((known or {}).keys() - used):

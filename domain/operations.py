@@ -13,6 +13,7 @@ from domain.calls import Work
 from domain.decisions import Deciding
 from domain.events import FINISHED, FORWARD, HELD, Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import NotAllowed
+from domain.sentences import Sentence, joined, said
 
 MOVING = frozenset({SagaStatus.RUNNING, SagaStatus.COMPENSATING})
 
@@ -33,7 +34,7 @@ class Operated(Deciding):
         if self.status in FINISHED | {SagaStatus.PAUSED, SagaStatus.WAITING}:
             if self._last_act() is EventType.RETRY_REQUESTED:
                 return []  # it went on at once
-            raise NotAllowed(f"A {self.status} saga has nothing to retry.{self._hint()}")
+            raise NotAllowed(joined(said("A %(status)s saga has nothing to retry.", status=self.status), self._hint()))
         forward = self.status is SagaStatus.RUNNING and not self.failure
         overdue = forward and self._overdue(now)  # it would turn back unless it gets its time again
         all_due = all(work.pending and work.pending.due_at <= now for work in self._pending)
@@ -64,15 +65,15 @@ class Operated(Deciding):
         if self._skipped(work, action):
             return []
         if self.status in FINISHED:
-            raise NotAllowed(f"A {self.status} saga has nothing to skip.{self._hint()}")
+            raise NotAllowed(joined(said("A %(status)s saga has nothing to skip.", status=self.status), self._hint()))
         undoing = self._direction() is SagaStatus.COMPENSATING
         if undoing and action is Action.DO:
-            raise NotAllowed("The saga is undoing. To take an undo as done, say so: action 'undo'.")
+            raise NotAllowed(said("The saga is undoing. To take an undo as done, say so: action 'undo'."))
         if action is Action.UNDO and not undoing:
-            raise NotAllowed("The saga goes forward: there is no undo to skip.")
+            raise NotAllowed(said("The saga goes forward: there is no undo to skip."))
         if action is Action.UNDO:
             if output is not None:
-                raise NotAllowed("An undo has no output.")
+                raise NotAllowed(said("An undo has no output."))
             self._skip_undo(work, by, now)
         else:
             self._skip_do(work, by, now, output)
@@ -86,14 +87,15 @@ class Operated(Deciding):
         if self.status in turned_back or (self.status in FORWARD and self.failure):
             return []
         if self._direction() is SagaStatus.COMPENSATING:
-            raise NotAllowed(f"The saga is undoing already.{self._hint()}")
+            raise NotAllowed(joined(said("The saga is undoing already."), self._hint()))
         pivot = next((work.step.name for work in self._all_work_reversed() if work.step.pivot and work.done), None)
         if pivot or self._past_pivot(now):
-            raise NotAllowed(f"The saga is past its point of no return{f' ({pivot})' if pivot else ''}: only forward.")
+            place = f" ({pivot})" if pivot else ""
+            raise NotAllowed(said("The saga is past its point of no return%(place)s: only forward.", place=place))
         step = self.definition.steps[min(self._position, len(self.definition.steps) - 1)]
         if self.status is SagaStatus.COMPLETED:
             if not any(work.owes_undo for work in self._all_work_reversed()):
-                raise NotAllowed("No step of this saga can be undone.")
+                raise NotAllowed(said("No step of this saga can be undone."))
             status, state = SagaStatus.COMPENSATING, self.definition.compensating_state
             self._emit_act(EventType.COMPENSATION_REQUESTED, by, now, status, state=state, step=step.name)
         else:
@@ -107,7 +109,7 @@ class Operated(Deciding):
         if self.status is SagaStatus.PAUSED:
             return []
         if self.resting:
-            raise NotAllowed(f"A {self.status} saga does nothing that could be paused.")
+            raise NotAllowed(said("A %(status)s saga does nothing that could be paused.", status=self.status))
         self._emit_act(EventType.SAGA_PAUSED, by, now, SagaStatus.PAUSED)
         return self._take()
 
@@ -116,7 +118,7 @@ class Operated(Deciding):
         if self.status is not SagaStatus.PAUSED:
             if self._last_act() is EventType.SAGA_RESUMED and self.status not in HELD:
                 return []
-            raise NotAllowed(f"The saga is {self.status}, not PAUSED.{self._hint()}")
+            raise NotAllowed(joined(said("The saga is %(status)s, not PAUSED.", status=self.status), self._hint()))
         # What it waited for may have been skipped meanwhile.
         skipped = self.held_from is SagaStatus.WAITING and not self._pending
         status = SagaStatus.RUNNING if skipped else self.held_from
@@ -130,7 +132,8 @@ class Operated(Deciding):
         if self.status is status and self.history[-1].type is EventType.SAGA_RESOLVED:
             return []
         if self.status not in HELD:
-            raise NotAllowed(f"Only a parked or paused saga can be resolved; this one is {self.status}.")
+            text = said("Only a parked or paused saga can be resolved; this one is %(status)s.", status=self.status)
+            raise NotAllowed(text)
         whole = self.definition
         state = whole.completed_state if status is SagaStatus.COMPLETED else whole.compensated_state
         step = whole.steps[min(self._position, len(whole.steps) - 1)]
@@ -141,14 +144,18 @@ class Operated(Deciding):
 
     def _skippable(self, step: str, item: int | None) -> Work:
         if step not in self._steps:
-            raise NotAllowed(f"There is no step {step!r}; there is {', '.join(self._steps)}.")
+            known = ", ".join(self._steps)
+            raise NotAllowed(said("There is no step %(step)r; there is %(known)s.", step=step, known=known))
         works = self._works.get(step, [])
         if not works:
-            raise NotAllowed(f"The saga has not come to {step} yet; it stands at {self._standing()}.")
+            standing = self._standing()
+            raise NotAllowed(
+                said("The saga has not come to %(step)s yet; it stands at %(standing)s.", step=step, standing=standing)
+            )
         if item is None and len(works) == 1:
             return works[0]
         if item is None or not 0 <= item < len(works):
-            raise NotAllowed(f"{step} has {len(works)} items: say which `item`, from 0.")
+            raise NotAllowed(said("%(step)s has %(n)s items: say which `item`, from 0.", step=step, n=len(works)))
         return works[item]
 
     def _skipped(self, work: Work, action: Action) -> bool:
@@ -167,7 +174,8 @@ class Operated(Deciding):
     def _skip_do(self, work: Work, by: By, now: datetime, output: Any) -> None:
         at_hand = work.pending is not None or work.step.name == (self.failure.step if self.failure else None)
         if work.done or not at_hand:
-            raise NotAllowed(f"{work.place} is not what the saga waits for; it stands at {self._standing()}.")
+            where = {"place": work.place, "standing": self._standing()}
+            raise NotAllowed(said("%(place)s is not what the saga waits for; it stands at %(standing)s.", **where))
         self._check_output(work, output)
         status = SagaStatus.PAUSED if self.status is SagaStatus.PAUSED else SagaStatus.RUNNING
         self._emit_act(
@@ -185,7 +193,7 @@ class Operated(Deciding):
 
     def _skip_undo(self, work: Work, by: By, now: datetime) -> None:
         if not work.owes_undo:
-            raise NotAllowed(f"{work.place} owes no undo; {self._owed()}.")
+            raise NotAllowed(said("%(place)s owes no undo; %(owed)s.", place=work.place, owed=self._owed()))
         status = SagaStatus.PAUSED if self.status is SagaStatus.PAUSED else SagaStatus.COMPENSATING
         self._emit_act(EventType.STEP_SKIPPED, by, now, status, step=work.step.name, item=work.item, action=Action.UNDO)
 
@@ -196,10 +204,13 @@ class Operated(Deciding):
             for name in path:
                 value = value.get(name) if isinstance(value, Mapping) else None
             if value is None:
-                wanted = ".".join(path) or "it"
                 raise NotAllowed(
-                    f"Later calls need {wanted} of {work.step.name}: give it in `output`, as the step's own output "
-                    "would have it."
+                    said(
+                        "Later calls need %(wanted)s of %(step)s: give it in `output`, as the step's own output "
+                        "would have it.",
+                        wanted=".".join(path) or said("it"),
+                        step=work.step.name,
+                    )
                 )
 
     # --- words ---------------------------------------------------------------------------------------------------
@@ -210,17 +221,18 @@ class Operated(Deciding):
     def _standing(self) -> str:
         if self._pending:
             return ", ".join(work.place for work in self._pending)
-        return self.failure.step if self.failure else "no step"
+        return self.failure.step if self.failure else said("no step")
 
-    def _owed(self) -> str:
-        return f"owed are {', '.join(self.debts())}" if self.debts() else "nothing is owed"
+    def _owed(self) -> Sentence:
+        debts = self.debts()
+        return said("owed are %(places)s", places=", ".join(debts)) if debts else said("nothing is owed")
 
     def _hint(self) -> str:
         hints = {
-            SagaStatus.PAUSED: " Resume it first.",
-            SagaStatus.WAITING: " It waits for a message: send it, skip the step, or compensate.",
-            SagaStatus.STUCK: " Retry it, skip the step, or resolve it.",
-            SagaStatus.COMPLETED: " It can be compensated.",
+            SagaStatus.PAUSED: said("Resume it first."),
+            SagaStatus.WAITING: said("It waits for a message: send it, skip the step, or compensate."),
+            SagaStatus.STUCK: said("Retry it, skip the step, or resolve it."),
+            SagaStatus.COMPLETED: said("It can be compensated."),
         }
         return hints.get(self.status, "")
 

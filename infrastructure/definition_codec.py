@@ -9,6 +9,7 @@ import msgspec
 
 from domain.definition import SagaDefinition
 from domain.exceptions import DefinitionInvalid, DefinitionUnreadable
+from domain.sentences import said
 
 _SORTED: Final = "deterministic"
 """Names in bodies and schemas are free, and the database keeps no order of them: what is the same has the same text."""
@@ -33,10 +34,11 @@ def from_json(content: Any) -> SagaDefinition:
     try:
         definition = msgspec.convert(content, SagaDefinition)
     except (msgspec.ValidationError, DefinitionInvalid) as error:
-        raise DefinitionUnreadable(f"This release cannot read the definition: {error}") from error
+        raise DefinitionUnreadable(said("This release cannot read the definition: %(why)s", why=error)) from error
     unknown = list(_unknown(content, msgspec.to_builtins(definition)))
     if unknown:
-        raise DefinitionUnreadable(f"This release does not know {', '.join(unknown)}; a later one stored it.")
+        text = said("This release does not know %(names)s; a later one stored it.", names=", ".join(unknown))
+        raise DefinitionUnreadable(text)
     return definition
 
 

@@ -17,6 +17,7 @@ from django.db.models import Max
 from application.ports import RELEASE, Publication
 from domain.definition import SagaDefinition
 from domain.exceptions import DefinitionChanged, DefinitionUnreadable, InputInvalid, WorkflowUnknown
+from domain.sentences import said
 from infrastructure.definition_codec import fingerprint, from_json, states_json, to_json
 from infrastructure.models import DefinitionRow
 
@@ -116,7 +117,9 @@ class DefinitionStore:
             return found
         content = DefinitionRow.objects.filter(name=name, version=version).values_list("content", flat=True).first()
         if content is None:
-            raise WorkflowUnknown(f"there is no version {version} of a workflow {name!r}")
+            raise WorkflowUnknown(
+                said("there is no version %(version)s of a workflow %(name)r", version=version, name=name)
+            )
         with self._lock:
             return self._loaded.setdefault((name, version), from_json(content))
 
@@ -144,7 +147,8 @@ class DefinitionStore:
             return version  # storing the saga waits for the database to come back, or fails; this need not do it first
         if found is None:
             names = DefinitionRow.objects.order_by("name").values_list("name", flat=True).distinct()
-            raise WorkflowUnknown(f"there is no workflow {name!r}; there is {', '.join(names)}")
+            text = said("there is no workflow %(name)r; there is %(known)s", name=name, known=", ".join(names))
+            raise WorkflowUnknown(text)
         self._newest[name] = (found, now)
         return found
 

@@ -27,6 +27,7 @@ from domain.entities import Saga
 from domain.events import Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import LeaseLost, SagaError, SagaNotFound, StoreUnavailable
 from domain.progress import Origin
+from domain.sentences import said
 from infrastructure.metrics import observe_checkpoint
 
 logger = logging.getLogger("saga")
@@ -157,7 +158,7 @@ class PostgresSagaStore:
         """See `SagaStore`."""
         history = self._histories([saga_id]).get(saga_id)
         if not history:
-            raise SagaNotFound(f"there is no saga {saga_id}")
+            raise SagaNotFound(said("there is no saga %(saga)s", saga=saga_id))
         return self._restore(history)
 
     def look(self, saga_id: UUID) -> Seen:
@@ -175,7 +176,7 @@ class PostgresSagaStore:
             "now": now,
         }
         if not self._run("intervene", parameters)[0][0]:
-            raise LeaseLost(f"saga {saga.id} moved meanwhile")
+            raise LeaseLost(said("saga %(saga)s moved meanwhile", saga=saga.id))
 
     def next_due(self) -> datetime | None:
         """See `SagaStore`."""

@@ -7,13 +7,22 @@ from typing import Any
 
 import msgspec
 from django.conf import settings
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
 logger = logging.getLogger("saga")
 
-_ENCODER = msgspec.json.Encoder()
+
+def _plain(value: object) -> str:
+    """A text that knows more than its letters (domain/sentences.py), as a text."""
+    if isinstance(value, str):
+        return str(value)
+    raise NotImplementedError(f"{type(value)} is no JSON")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 LARGEST_WHOLE = 2.0**53
 """Up to here a float is exactly the whole number that it shows."""
 DEEPEST = 64
@@ -88,11 +97,11 @@ def strict_json(body: bytes) -> Any:
     try:
         value = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ParseError(f"The body is not JSON: {error}") from None
+        raise ParseError(_("The body is not JSON: %(why)s") % {"why": error}) from None
     if body.count(b"[") + body.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
-        raise ParseError(f"The body has more than {DEEPEST} levels.")
+        raise ParseError(_("The body has more than %(most)s levels.") % {"most": DEEPEST})
     if b"\\u0000" in body and "\0" in _texts(value):
-        raise ParseError("The body has a NUL character (\\u0000) in a text.")
+        raise ParseError(_("The body has a NUL character (\\u0000) in a text."))
     return value
 
 
