@@ -77,7 +77,7 @@ def _attempts(saga: Saga) -> list[dict[str, Any]]:
         request = saga.asked(event)
         if request:
             body, answer = mask(request["body"]), shown["output"]
-            more = {"request": _line(request, mask), "body": _text(body), "answer": _text(answer)}
+            more = {"request": _line(request, mask), "body": pretty(body), "answer": pretty(answer)}
             found.append({**shown, **more})
     return found[-MOST_EVENTS:]
 
@@ -88,10 +88,6 @@ def _line(request: dict[str, Any], mask: Callable[[Any], Any]) -> str:
     return f"{request['method']} {request['service']}{mask(request['path'])}{f'?{query}' if query else ''}"
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else pretty(value)
-
-
 def pretty(value: Any) -> str:
-    """JSON for people."""
-    return json.dumps(json.loads(JSONRenderer().render(value)), indent=2, ensure_ascii=False)
+    """JSON for people; nothing for nothing."""
+    return "" if value is None else json.dumps(json.loads(JSONRenderer().render(value)), indent=2, ensure_ascii=False)

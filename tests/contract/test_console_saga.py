@@ -128,6 +128,12 @@ def test_an_act_is_previewed_then_done_with_its_reason_and_its_actor(api):
     assert "Try again now" in page_of(api, saga_id), "the next page says what was done"
 
 
+def test_a_call_without_a_body_is_previewed_too(api):
+    saga_id = start(api, information_produit=Unavailable("busy", retry_after=3.0))
+
+    assert "GET catalogue/" in preview(api, saga_id, "retry")
+
+
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 501, "a\0b"])
 def test_without_a_reason_nothing_is_done(api, reason):
     saga_id = parked(api)
