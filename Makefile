@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench chaos dashboards screenshots venv stop clean
+.PHONY: help run test lint bench chaos dashboards messages screenshots venv stop clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -43,6 +43,9 @@ chaos: $(VENV)/dev.installed ## thousands of sagas while everything is killed, c
 
 dashboards: $(VENV)/dev.installed ## Grafana's dashboards, from their program (docs/monitoring.md)
 	@exec $(PY) -m monitoring.grafana $(DASHBOARDS)
+
+messages: $(VENV)/dev.installed ## the console's translations, brought up to date and compiled (docs/console.md)
+	@exec $(PY) -m devstack.messages
 
 screenshots: $(VENV)/dev.installed ## a picture of every page of the console, into docs/screenshots (docs/console.md)
 	@exec $(PY) -m tests.browser.screenshots $(SCREENSHOTS)

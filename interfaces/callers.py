@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
@@ -85,12 +86,12 @@ def _consumer(meta: dict[str, Any]) -> Caller | None:
     if secret is None:
         return None
     if not _same(secret, settings.SAGA_ORCHESTRATOR_CONFIG["KONG_GATEWAY"]["SHARED_SECRET"]):
-        raise AuthenticationFailed("The gateway's secret is wrong.", code="gateway_secret_wrong")
+        raise AuthenticationFailed(_("The gateway's secret is wrong."), code="gateway_secret_wrong")
     groups = (group.strip() for group in meta.get("HTTP_X_CONSUMER_GROUPS", "").split(","))
     # A consumer may have no username (only a custom id, which can be another's username); its id the gateway gives it.
     name = meta.get("HTTP_X_CONSUMER_USERNAME") or meta.get("HTTP_X_CONSUMER_ID")
     if not name:
-        raise AuthenticationFailed("The gateway did not say which consumer this is.", code="consumer_unnamed")
+        raise AuthenticationFailed(_("The gateway did not say which consumer this is."), code="consumer_unnamed")
     return Caller(name, roles_of(groups))
 
 
@@ -105,7 +106,7 @@ def _own_key(meta: dict[str, Any]) -> Caller | None:
     config = settings.SAGA_ORCHESTRATOR_CONFIG
     if config["DEBUG"] and _same(given, config["KONG_GATEWAY"]["API_KEY"]):
         return ANYBODY_IN_DEVELOPMENT
-    raise AuthenticationFailed("This key is not known here.", code="key_unknown")
+    raise AuthenticationFailed(_("This key is not known here."), code="key_unknown")
 
 
 def _same(given: str, expected: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import ValidationError
 
 from application.queries import EventFilter, SagaFilter
@@ -65,7 +66,7 @@ def statistics() -> dict[str, Any]:
     counts = platform().queries.counts()
     pairs = [(status, count) for statuses in counts.by_status.values() for status, count in statuses.items()]
     return {
-        "total": sum(count for _, count in pairs),
+        "total": sum(count for _status, count in pairs),
         "live": sum(count for status, count in pairs if status not in FINISHED),
         "stuck": sum(count for status, count in pairs if status == SagaStatus.STUCK),
         "by_status": counts.by_status,
@@ -79,7 +80,7 @@ class _Reader:
     def __init__(self, parameters: Any, known: frozenset[str]) -> None:
         self._parameters = parameters
         self._faults: dict[str, list[str]] = {
-            name: [f"is not a parameter; there is {', '.join(sorted(known))}"]
+            name: [_("is not a parameter; there is %(known)s") % {"known": ", ".join(sorted(known))}]
             for name in parameters
             if name not in known
         }
@@ -92,13 +93,13 @@ class _Reader:
     def text(self, name: str) -> str | None:
         """Any text."""
         value = self._parameters.get(name) or None
-        return self._fault(name, "has a NUL character") if value and "\0" in value else value
+        return self._fault(name, _("has a NUL character")) if value and "\0" in value else value
 
     def limit(self) -> int:
         """How many rows, 50 unless told."""
         text = self._parameters.get("limit") or str(DEFAULT_LIMIT)
         if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
-            self._fault("limit", f"must be a number from 1 to {MAX_LIMIT}")
+            self._fault("limit", _("must be a number from 1 to %(most)s") % {"most": MAX_LIMIT})
             return DEFAULT_LIMIT
         return int(text)
 
@@ -108,7 +109,7 @@ class _Reader:
         try:
             return UUID(text) if text else None
         except ValueError:
-            return self._fault(name, "must be a UUID")
+            return self._fault(name, _("must be a UUID"))
 
     def event_cursor(self) -> tuple[UUID, int] | None:
         """`saga.seq`, as `next` gave it."""
@@ -127,24 +128,24 @@ class _Reader:
         if not text:
             return None
         found = _time(text)
-        return found or self._fault(name, "must be a time like 2026-01-31T12:00:00Z")
+        return found or self._fault(name, _("must be a time like 2026-01-31T12:00:00Z"))
 
     def flag(self, name: str) -> bool | None:
         """True or false."""
         text = (self._parameters.get(name) or "").lower()
         if text not in {"", "true", "false", "1", "0"}:
-            return self._fault(name, "must be true or false")
+            return self._fault(name, _("must be true or false"))
         return None if not text else text in {"true", "1"}
 
     def choice(self, name: str, choices: list[str]) -> str | None:
         """One of the choices."""
         text = self._parameters.get(name)
         if text and text not in choices:
-            return self._fault(name, f"must be one of {', '.join(choices)}")
+            return self._fault(name, _("must be one of %(choices)s") % {"choices": ", ".join(choices)})
         return text or None
 
     def _no_cursor(self) -> None:
-        return self._fault("cursor", "must be the `next` of the page before")
+        return self._fault("cursor", _("must be the `next` of the page before"))
 
     def _fault(self, name: str, message: str) -> None:
         self._faults.setdefault(name, []).append(message)

@@ -104,8 +104,10 @@ AUTH_PASSWORD_VALIDATORS = [
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("fr", "Français"), ("es", "Español"), ("vi", "Tiếng Việt")]
-LANGUAGE_COOKIE_PATH = "/console/"
-LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_SAMESITE = "Lax"  # for every address: /saga/test is a page too, and the API reads no cookie
+# Before the catalogues of Django's own applications, which have some of the same words in other senses.
+LOCALE_PATHS = [BASE_DIR / "interfaces" / "locale"]
+CSRF_FAILURE_VIEW = "interfaces.console.access.forged"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"

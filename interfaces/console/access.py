@@ -12,13 +12,16 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import translation
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
+from django.views.csrf import csrf_failure
 from django.views.decorators.csrf import csrf_protect
 from rest_framework.exceptions import APIException
 
 from domain.exceptions import SagaError, SagaNotFound, StoreUnavailable, WorkflowUnknown
 from interfaces.admin import MAY_ACT
 from interfaces.callers import ADMIN, ANYBODY_IN_DEVELOPMENT, OPERATOR, READER, Caller, named, roles_of
+from interfaces.console.words import told
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -40,18 +43,44 @@ def page(*roles: str) -> Callable[[View], View]:
         @csrf_protect
         @wraps(view)
         def shown(request: HttpRequest, *arguments: Any, **named_arguments: Any) -> HttpResponse:
-            language = translation.get_language_from_request(request)
-            with translation.override(language):  # and no longer: the thread's next request may be the API's
-                response = _answered(view, roles, request, arguments, named_arguments)
-            response.headers["Content-Language"] = language
-            response.headers["Content-Security-Policy"] = POLICY
-            response.headers["Referrer-Policy"] = "same-origin"
-            response.headers.setdefault("Cache-Control", "no-store")
-            return response
+            response = in_language(request, lambda: _answered(view, roles, request, arguments, named_arguments))
+            return guarded(response)
 
         return shown
 
     return decorate
+
+
+def in_language(request: HttpRequest, answer: Callable[[], HttpResponse]) -> HttpResponse:
+    """The answer in the language that its reader chose, or else that of the browser."""
+    language = translation.get_language_from_request(request)
+    with translation.override(language):  # and no longer: the thread's next request may be the API's
+        response = answer()
+        if hasattr(response, "render"):
+            response.render()
+    response.headers["Content-Language"] = language
+    patch_vary_headers(response, ("Accept-Language", "Cookie"))
+    return response
+
+
+def guarded(response: HttpResponse) -> HttpResponse:
+    """What every page says to the browser."""
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """The answer to a form that is not of a page of ours, or of one that is too old; the console's, in its dress."""
+    if not request.path_info.startswith("/console/"):
+        return csrf_failure(request, reason)
+
+    def answer() -> HttpResponse:
+        text = _("This form is not of this site, or its page is too old. Load the page again, and send it once more.")
+        return error_page(request, 403, _("Not allowed"), text)
+
+    return guarded(in_language(request, answer))
 
 
 def _answered(view: View, roles: tuple[str, ...], request: HttpRequest, arguments: Any, more: Any) -> HttpResponse:
@@ -77,8 +106,8 @@ def _told(error: Exception) -> tuple[int, str, str]:
         )
         return 503, _("Not available"), text
     if isinstance(error, Http404 | SagaNotFound | WorkflowUnknown):
-        return 404, _("Not found"), str(error)
-    return getattr(error, "status_code", 409), _("Not possible"), str(error)
+        return 404, _("Not found"), told(error)
+    return getattr(error, "status_code", 409), _("Not possible"), told(error)
 
 
 def caller_of(request: HttpRequest) -> Caller | None:

@@ -1,17 +1,17 @@
 """The way in and out of the console, and the choice of its language."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse, reverse_lazy
-from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 from django.views.i18n import set_language
 
-from interfaces.console.access import POLICY, forget
+from interfaces.console.access import forget, guarded, in_language
 
 
 class Login(LoginView):
@@ -23,12 +23,8 @@ class Login(LoginView):
 
     def dispatch(self, request: HttpRequest, *arguments: Any, **more: Any) -> HttpResponse:
         """In the language of the browser."""
-        with translation.override(translation.get_language_from_request(request)):
-            response = super().dispatch(request, *arguments, **more)
-            if hasattr(response, "render"):
-                response.render()
-        response.headers["Content-Security-Policy"] = POLICY
-        return response
+        answer = partial(super().dispatch, request, *arguments, **more)
+        return guarded(in_language(request, answer))
 
 
 @method_decorator(csrf_protect, name="dispatch")

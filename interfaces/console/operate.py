@@ -25,6 +25,7 @@ from domain.operations import By
 from interfaces.callers import OPERATOR
 from interfaces.console.access import page
 from interfaces.console.saga import pretty, skips
+from interfaces.console.words import told
 from interfaces.operations_api import ENDS, LONGEST_REASON
 from interfaces.platform import engine, platform
 from interfaces.presentation import preview_json
@@ -80,7 +81,7 @@ def operate(request: HttpRequest, saga_id: UUID, verb: str) -> HttpResponse:
     except Wrong as wrong:
         shown["faults"] = {wrong.field: str(wrong)}
     except (NotAllowed, NotAwaited, SagaDriven) as error:
-        shown["refusal"] = str(error)
+        shown["refusal"] = told(error)
     whole = {
         **shown,
         **_choices(seen, verb),

@@ -17,6 +17,7 @@ from interfaces.console.access import page
 from interfaces.console.drawing import state_svg
 from interfaces.console.live import live_page
 from interfaces.console.timeline import timeline
+from interfaces.console.words import translated
 from interfaces.platform import engine
 from interfaces.presentation import seen_json
 from interfaces.privacy import mask_of, masked_history, masked_saga
@@ -34,7 +35,8 @@ def saga(request: HttpRequest, saga_id: UUID) -> HttpResponse:
 
 def _shown(saga_id: UUID) -> dict[str, Any]:
     seen, now = engine().store.look(saga_id), engine().clock.now()
-    shown = masked_saga(seen_json(seen, now), seen.saga)
+    told = seen_json(seen, now)
+    shown = masked_saga({**told, "explanation": translated(told["explanation"])}, seen.saga)
     return {
         "saga": shown,
         "texts": {name: pretty(shown[name]) for name in ("input", "outputs") if shown[name]},

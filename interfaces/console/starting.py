@@ -17,6 +17,7 @@ from domain.exceptions import IdempotencyConflict, InputInvalid
 from interfaces.callers import CLIENT
 from interfaces.console.access import page
 from interfaces.console.schema_form import SchemaForm, after, read_json
+from interfaces.console.words import fault
 from interfaces.correlation import acceptable
 from interfaces.examples import EXAMPLE_INPUTS
 from interfaces.platform import engine
@@ -76,7 +77,7 @@ def _started(
             answer.status_code = 303
             return answer
     except InputInvalid as error:
-        faults = error.faults
+        faults = {path: [fault(text) for text in texts] for path, texts in error.faults.items()}
     except ValidationError:
         faults["key"] = [_("must be 1 to 255 visible ASCII characters")]
     except IdempotencyConflict:

@@ -188,7 +188,8 @@ def _hint(span: Span, window: str) -> str:
     """What a span says under the pointer."""
     at = span.since.strftime("%Y-%m-%d %H:%M" if window == "week" else "%H:%M")
     endings = ", ".join(f"{count} {status}" for status, count in zip(ENDINGS, span.endings(), strict=True) if count)
-    return f"{at} UTC · {_('%(count)s started') % {'count': span.started}}" + (f" · {endings}" if endings else "")
+    started = _("%(count)s started") % {"count": span.started}
+    return f"{at} UTC · {started}" + (f" · {endings}" if endings else "")
 
 
 def _by_workflow(ended: Mapping[str, Mapping[str, int]], workflow: str) -> list[dict[str, Any]]:

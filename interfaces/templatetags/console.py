@@ -6,6 +6,9 @@ from typing import Any
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from interfaces.console import words
 
 register = template.Library()
 
@@ -38,10 +41,10 @@ def seconds(value: float | None) -> str:
     if value < _MINUTE:
         return f"{value:.3g} s"
     if value < _HOUR:
-        return f"{value // _MINUTE:.0f} min {value % _MINUTE:.0f} s"
+        return _("%(minutes).0f min %(seconds).0f s") % {"minutes": value // _MINUTE, "seconds": value % _MINUTE}
     if value < _DAY:
-        return f"{value // _HOUR:.0f} h {value % _HOUR // _MINUTE:.0f} min"
-    return f"{value // _DAY:.0f} d {value % _DAY // _HOUR:.0f} h"
+        return _("%(hours).0f h %(minutes).0f min") % {"hours": value // _HOUR, "minutes": value % _HOUR // _MINUTE}
+    return _("%(days).0f d %(hours).0f h") % {"days": value // _DAY, "hours": value % _DAY // _HOUR}
 
 
 @register.filter
@@ -54,6 +57,24 @@ def took(row: dict[str, Any]) -> str:
 def status(word: str) -> SafeString:
     """A status as a pill: its colour says no more than its word."""
     return format_html('<span class="status" data-status="{}">{}</span>', word, word)
+
+
+@register.filter
+def word(published: str | None) -> str:
+    """A published word (an outcome, an action, a verb, an event) as people say it in their language."""
+    return str(words.WORDS.get(published or "", published or ""))
+
+
+@register.filter
+def reason(text: str | None) -> str:
+    """Why something ended as it did; the engine's own reasons in the language of the page."""
+    return words.reason(text or "")
+
+
+@register.filter
+def translated(text: str) -> str:
+    """A sentence of the domain in the language of the page."""
+    return words.translated(text)
 
 
 @register.filter

@@ -25,3 +25,15 @@ def test_axe_finds_nothing_on_any_page_and_none_scrolls_sideways(pages, page):
             wide += [f"{name} {size['width']}"] if too_wide(page) else []
     assert not found, "\n".join(found)
     assert wide == []
+
+
+@pytest.mark.parametrize("language", ["fr", "es", "vi"])
+def test_no_page_is_wider_than_a_phone_in_any_language(pages, visitor, language):
+    page = visitor(locale=language, viewport=PHONE)
+    page.watch.forgives("status of 404")
+    wide = []
+    for name, address in pages.items():
+        page.goto(address)
+        assert page.locator("html").get_attribute("lang") == language, name
+        wide += [name] if too_wide(page) else []
+    assert wide == []

@@ -42,7 +42,7 @@ def test_a_group_in_the_same_trouble_is_remedied_with_a_bar_that_moves_until_all
     groups.get_by_role("row").filter(has_text="inventaire").get_by_role("link", name="Try all again…").click()
     page.get_by_label("Sagas a second").fill("1")
     page.get_by_label("Why: kept in each saga's history").fill("the stock is well again")
-    page.get_by_role("button", name=re.compile(r"Do it to \d+ sagas")).click()
+    page.get_by_role("button", name=re.compile(r"Do it to \d+ sagas?")).click()
 
     page.wait_for_url("**/console/bulk/*/")
     bar = page.get_by_role("progressbar")

@@ -42,7 +42,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (answered) answeredAt = Date.now();
   const stale = document.getElementById("stale");
   stale.hidden = answered;
-  document.getElementById("stale-since").textContent = new Date(answeredAt).toLocaleTimeString();
+  document.getElementById("stale-since").textContent = new Date(answeredAt).toLocaleTimeString(document.documentElement.lang);
 });
 document.addEventListener("htmx:afterSettle", tellTimes);
 // What a person opened stays open, and how long ago is not what the server knows.

@@ -4,19 +4,9 @@
 const LOOK_EVERY = 250; // milliseconds
 const PATIENCE = 5000; // milliseconds without a first call, after which the worker may be missing
 const RESTING = new Set(["COMPLETED", "COMPENSATED", "FAILED", "STUCK", "PAUSED"]);
-const MEANING = {
-  COMPLETED: "Completed: every step is done.",
-  COMPENSATED: "Failed: everything that was done is undone.",
-  FAILED: "Failed: nothing had to be undone.",
-  STUCK: "Parked: a person has to act.",
-  PAUSED: "Paused by a person.",
-};
-const WORDS = {
-  waiting: "○ not begun", running: "… running", retrying: "↻ tried again", done: "✓ done", unneeded: "– not needed",
-  failed: "✗ failed", undoing: "… undoing", undone: "↶ undone", none: "",
-};
+const SIGNS = { waiting: "○", running: "…", retrying: "↻", done: "✓", unneeded: "–", failed: "✗", undoing: "…", undone: "↶" };
 
-const { workflows, slow } = JSON.parse(document.getElementById("shown").textContent);
+const { workflows, slow, words } = JSON.parse(document.getElementById("shown").textContent);
 const byId = (id) => document.getElementById(id);
 let run = 0; // what belongs to an earlier run is not shown any more
 
@@ -24,6 +14,15 @@ function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
+}
+
+// A sentence of the page's language, with its parts put in.
+function say(name, parts = {}) {
+  return words[name].replace(/\{(\w+)\}/g, (_, part) => parts[part]);
+}
+
+function standingAs(name) {
+  return SIGNS[name] ? `${SIGNS[name]} ${words[name]}` : "";
 }
 
 function chosen() {
@@ -37,14 +36,14 @@ function choice(value, text, checked) {
 
 function showWorkflow() {
   const { steps, input } = chosen();
-  byId("choices").replaceChildren(choice("", "None: it succeeds", true), ...steps.filter(({ marks }) => marks).map(({ name }) => choice(name, name, false)));
+  byId("choices").replaceChildren(choice("", say("none"), true), ...steps.filter(({ marks }) => marks).map(({ name }) => choice(name, name, false)));
   byId("input").value = JSON.stringify(input, null, 2);
   run += 1;
   byId("run").disabled = false;
   byId("ids").hidden = true;
   byId("log").replaceChildren();
   showFault("");
-  showStatus("", "Nothing has been run yet.");
+  showStatus("", say("nothing_yet"));
   showSteps(chosen(), []);
 }
 
@@ -80,19 +79,19 @@ function showSteps(workflow, events) {
   const found = standing(workflow.steps, events);
   byId("steps").replaceChildren(...workflow.steps.map(({ name, place, undoable }) => {
     const { do: done, undo, why } = found.get(name);
-    const note = why || `${place}${undoable ? "" : ", nothing to undo"}`;
+    const note = why || (undoable ? place : say("safe", { place }));
     return element("li", {},
       element("span", { className: "name", textContent: name }, element("small", { textContent: note })),
-      element("span", { className: done, textContent: WORDS[done] }),
-      element("span", { className: undo === "failed" ? "failed" : undo === "none" ? "waiting" : "undoing", textContent: undo === "failed" ? "✗ undo failed" : WORDS[undo] }));
+      element("span", { className: done, textContent: standingAs(done) }),
+      element("span", { className: undo === "failed" ? "failed" : undo === "none" ? "waiting" : "undoing", textContent: undo === "failed" ? `✗ ${say("undo_failed")}` : standingAs(undo) }));
   }));
 }
 
 function sentence(event) {
   const place = event.step ? ` ${event.step}${event.item === null ? "" : `[${event.item}]`}` : "";
-  const what = event.action === "undo" ? " (undo)" : event.action === "inquire" ? " (inquiry)" : event.action === "await" ? " (answer)" : "";
-  const attempt = event.attempt > 1 ? `, attempt ${event.attempt}` : "";
-  return `${event.type.replaceAll("_", " ")}${place}${what}${attempt} → ${event.state}${event.reason ? `: ${event.reason}` : ""}`;
+  const what = ["undo", "inquire", "await"].includes(event.action) ? ` ${say(event.action)}` : "";
+  const attempt = event.attempt > 1 ? `, ${say("attempt", { n: event.attempt })}` : "";
+  return `${words.events[event.type]}${place}${what}${attempt} → ${event.state}${event.reason ? `: ${event.reason}` : ""}`;
 }
 
 function showLog(events) {
@@ -143,12 +142,12 @@ async function follow(workflow, id, mine) {
     if (RESTING.has(last.status)) {
       const failure = events.find((event) => event.type === "step_failed" || event.type === "deadline_passed");
       const reason = last.status === "STUCK" ? last.reason : failure && failure.reason;
-      const why = last.status !== "COMPLETED" && reason ? ` Reason: ${reason}.` : "";
-      showStatus(last.status === "COMPLETED" ? "good" : "bad", `${last.status} (${last.state}). ${MEANING[last.status]}${why}`);
+      const why = last.status !== "COMPLETED" && reason ? ` ${say("reason", { reason })}` : "";
+      showStatus(last.status === "COMPLETED" ? "good" : "bad", `${last.status} (${last.state}). ${say(last.status)}${why}`);
       return;
     }
     const idle = events.length <= 2 && Date.now() - began > PATIENCE;
-    showStatus("busy", `${last.status} (${last.state})${idle ? ". Nobody has taken it up yet: does a worker run?" : ""}`);
+    showStatus("busy", `${last.status} (${last.state})${idle ? `. ${say("idle")}` : ""}`);
     await new Promise((wake) => setTimeout(wake, LOOK_EVERY));
   }
 }
@@ -161,7 +160,7 @@ async function start(event) {
   byId("log").replaceChildren();
   byId("ids").hidden = true;
   showSteps(workflow, []);
-  showStatus("busy", "Starting");
+  showStatus("busy", say("starting"));
   byId("run").disabled = true;
   try {
     const step = workflow.steps.find(({ name }) => name === new FormData(byId("form")).get("step"));
@@ -176,8 +175,8 @@ async function start(event) {
     await follow(workflow, saga.id, mine);
   } catch (error) {
     if (mine === run) {
-      showFault(error instanceof SyntaxError ? `The input is not JSON: ${error.message}` : error.message);
-      showStatus("bad", "It could not be run or followed.");
+      showFault(error instanceof SyntaxError ? say("no_json", { why: error.message }) : error.message);
+      showStatus("bad", say("not_run"));
     }
   } finally {
     if (mine === run) byId("run").disabled = false;
