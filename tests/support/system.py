@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import random
 import re
 import signal
 from pathlib import Path
@@ -11,7 +12,7 @@ import requests
 
 from devstack import broker, postgres
 from devstack.first_order import place_order
-from devstack.processes import Processes, free_port, is_free
+from devstack.processes import Processes, is_free
 from devstack.run import _migrate
 from devstack.stack import DEVELOPMENT_KEY, ROOT, Part, Ports, Stack
 
@@ -122,8 +123,8 @@ def _own(name: str, value: str) -> bool:
 
 
 def free_row(length: int = len(dataclasses.fields(Ports))) -> int:
-    """The first of so many free ports in a row."""
+    """The first of so many free ports in a row, below those that the kernel gives to connections meanwhile."""
     while True:
-        base = free_port()
-        if base + length < 65536 and all(is_free(base + offset) for offset in range(length)):
+        base = random.randrange(10_000, 32_768 - length)
+        if all(is_free(base + offset) for offset in range(length)):
             return base
