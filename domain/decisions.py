@@ -105,6 +105,19 @@ class Deciding(Progress):
             if attempt and attempt.action is Action.DO and (attempt.due_at > now or not under_way):
                 self._emit_failed(Answer(work, attempt, Unavailable("not repeated: the step has failed")), now, None)
 
+    def _refuse_unwritable(self, now: datetime) -> None:
+        """What is due and can no longer be written down fails, as it would have when it was made due."""
+        for work in list(self._pending) if not self.resting else ():
+            attempt = work.pending
+            if attempt is None or attempt.action is Action.AWAIT or attempt.due_at > now:
+                continue
+            try:
+                self._request(work, attempt.action)
+            except TemplateError as error:
+                refused = Rejected(f"the call cannot be made: {error}")
+                self._emit_failed(Answer(work, attempt, refused), now, None)
+                self._continue(now)
+
     def _put_off(self, work: Work, seconds: float) -> float:
         """Seconds until a call that was put off is due again: longer each time in a row, and not all at once."""
         place = (work.step.name, work.item)

@@ -133,8 +133,10 @@ class Saga(Operated):
     def expire(self, now: datetime) -> list[SagaEvent]:
         """Turn back if the deadline has passed, or no message came in its time.
 
-        A call that may have gone out, and a message that was not answered, is taken as perhaps done.
+        A call that may have gone out, and a message that was not answered, is taken as perhaps done. A call that was
+        due under an earlier release, and that this one cannot write down, is not made.
         """
+        self._refuse_unwritable(now)
         if self.status is SagaStatus.RUNNING and self.failure and self._pending:
             self._stop_repeating(now, under_way=False)
             self._continue(now)

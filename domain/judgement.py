@@ -1,12 +1,16 @@
 """What a participant's answer means to a step: a refusal in a 2xx, a success without what later steps need."""
 
 from collections.abc import Mapping
+from reprlib import repr as briefly
 from typing import Any
 
 from domain.definition import REFUSED, WHOLE_ANSWER, Step
 from domain.exceptions import TemplateError
 from domain.outcomes import Outcome, Rejected, Succeeded, Unknown
 from domain.templates import Scope, render
+
+LONGEST_REASON = 2000
+"""Characters of a refusal in the step's words: it is stored several times, and for people."""
 
 
 def judge(step: Step, scope: Scope, outcome: Outcome) -> Outcome:
@@ -21,7 +25,7 @@ def judge(step: Step, scope: Scope, outcome: Outcome) -> Outcome:
     if verdict is True:
         return Rejected(_reason(step, answered))
     if verdict is not False:
-        return Unknown(f"unreadable answer: {step.reject_when} is {verdict!r}, not true or false")
+        return Unknown(f"unreadable answer: {step.reject_when} is {briefly(verdict)}, not true or false")
     return _read_output(step, answered)
 
 
@@ -33,7 +37,7 @@ def judge_inquiry(step: Step, scope: Scope, outcome: Outcome) -> Outcome:
     if said == "not_done":
         return Rejected("the participant says that it was not done")
     if said != "done":
-        return Unknown(f"unreadable answer to the inquiry: outcome is {said!r}")
+        return Unknown(f"unreadable answer to the inquiry: outcome is {briefly(said)}")
     return _read_output(step, {**scope, "response": outcome.output})
 
 
@@ -52,7 +56,7 @@ def _reason(step: Step, answered: Scope) -> str:
         reason = render(step.reject_reason, answered)
     except TemplateError:
         reason = None
-    return REFUSED if reason is None else str(reason)
+    return REFUSED if reason is None else str(reason)[:LONGEST_REASON]
 
 
 def _missing(template: Any, output: Any, place: str = "") -> str | None:

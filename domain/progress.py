@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from reprlib import repr as briefly
 from typing import Any
 from uuid import UUID
 
@@ -254,7 +255,7 @@ class Progress:
         scope = self.scope()
         wanted = step.when is None or render(step.when, scope)
         if not isinstance(wanted, bool):
-            raise TemplateError(f"when {step.when} is {wanted!r}, not true or false")
+            raise TemplateError(f"when {step.when} is {briefly(wanted)}, not true or false")
         if not wanted:
             return []
         items = [None] if step.foreach is None else render(step.foreach, scope)

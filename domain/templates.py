@@ -5,11 +5,11 @@ interpolated, and a null there is an error. `$${` is a literal `${`. Dictionarie
 of their parts. Each string is parsed once in the life of the process.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from math import isfinite
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ import jmespath
 import jmespath.exceptions
 from jmespath.functions import Functions
 
+from domain.evaluation import WALKED, Allowance, evaluate, measure
 from domain.exceptions import TemplateError
 
 Scope = Mapping[str, Any]
@@ -24,30 +25,31 @@ _QUOTES = "'\"`"
 DEEPEST = 64
 """Levels of an expression: more is a mistake or an attack, and evaluating it would end in Python's own limit."""
 
+LONGEST_QUOTED = 300
+"""Characters of an expression, or of why it has no value, that an error repeats."""
+
 
 @dataclass(frozen=True, slots=True)
 class Expression:
     """One JMESPath expression: its text, how to evaluate it, and the root paths that it reads."""
 
     text: str
-    evaluate: Callable[[Scope], Any]
+    evaluate: Callable[[Scope, Allowance], Any]
     reads: frozenset[tuple[str, ...]]
 
 
 def render(template: Any, scope: Scope) -> Any:
-    """The template's value in this scope. Raises TemplateError when a part inside a text is null or not a scalar."""
-    if isinstance(template, str):
-        return _render_text(template, scope, str)
-    if isinstance(template, dict):
-        return {key: render(value, scope) for key, value in template.items()}
-    if isinstance(template, list | tuple):
-        return [render(value, scope) for value in template]
-    return template
+    """The template's value in this scope.
+
+    Raises TemplateError when a part inside a text is null or not a scalar, and when the whole is more than a template
+    may give (evaluation.py).
+    """
+    return _filled(template, scope, Allowance())
 
 
 def render_path(template: str, scope: Scope) -> str:
     """A URL path in which every value is one quoted segment: a value can never reach another route."""
-    return str(_render_text(template, scope, _path_segment))
+    return str(_render_text(template, scope, Allowance(), _path_segment))
 
 
 def is_whole(template: object) -> bool:
@@ -74,15 +76,37 @@ def parse(text: str) -> tuple[str | Expression, ...]:
     return (*parts, literal) if literal or not parts else tuple(parts)
 
 
-def _render_text(text: str, scope: Scope, as_text: Callable[[str], str]) -> Any:
+def _filled(template: Any, scope: Scope, allowance: Allowance) -> Any:
+    if isinstance(template, str):
+        return _render_text(template, scope, allowance, str)
+    allowance.take(1)
+    if isinstance(template, dict):
+        return {key: _filled(value, scope, allowance) for key, value in template.items()}
+    if isinstance(template, list | tuple):
+        return [_filled(value, scope, allowance) for value in template]
+    return template
+
+
+def _render_text(text: str, scope: Scope, allowance: Allowance, as_text: Callable[[str], str]) -> Any:
     parts = parse(text)
     if len(parts) == 1 and as_text is str:
-        return parts[0] if isinstance(parts[0], str) else parts[0].evaluate(scope)
-    return "".join(part if isinstance(part, str) else as_text(_scalar(part, scope)) for part in parts)
+        part = parts[0]
+        if isinstance(part, str):
+            allowance.take(1 + len(part))
+            return part
+        value = part.evaluate(scope, allowance)
+        allowance.take(measure(value)[0] if isinstance(value, WALKED) else 1)
+        return value
+    texts = []
+    for part in parts:
+        said = part if isinstance(part, str) else as_text(_scalar(part, scope, allowance))
+        allowance.take(1 + len(said))
+        texts.append(said)
+    return "".join(texts)
 
 
-def _scalar(expression: Expression, scope: Scope) -> str:
-    value = expression.evaluate(scope)
+def _scalar(expression: Expression, scope: Scope, allowance: Allowance) -> str:
+    value = expression.evaluate(scope, allowance)
     if value is None:
         raise TemplateError(f"${{{expression.text}}} is null inside a text")
     if isinstance(value, bool):
@@ -131,6 +155,8 @@ def _expression(text: str) -> Expression:
     if _is_deeper(compiled.parsed, DEEPEST):
         raise TemplateError(f"an expression has more than {DEEPEST} levels")
     for node in _nodes(compiled.parsed):
+        if not _is_storable(node.get("value")):
+            raise TemplateError("an expression has a literal that is not JSON, or that no database stores (NUL)")
         if node["type"] == "function_expression" and node["value"] not in Functions.FUNCTION_TABLE:
             raise TemplateError(f"${{{text}}} is not JMESPath: there is no function {node['value']}()")
         if node["type"] == "subexpression" and node["children"][0]["type"] == "not_expression":
@@ -156,10 +182,10 @@ def _is_deeper(node: dict[str, Any], levels: int) -> bool:
     return True
 
 
-def _walk(names: tuple[str, ...]) -> Callable[[Scope], Any]:
+def _walk(names: tuple[str, ...]) -> Callable[[Scope, Allowance], Any]:
     """A dotted path, which is nearly every expression, without the interpreter: some twenty times as fast."""
 
-    def evaluate(scope: Scope) -> Any:
+    def walk(scope: Scope, _: Allowance) -> Any:
         value: Any = scope
         for name in names:
             if not isinstance(value, dict):
@@ -167,20 +193,45 @@ def _walk(names: tuple[str, ...]) -> Callable[[Scope], Any]:
             value = value.get(name)
         return value
 
-    return evaluate
+    return walk
 
 
-def _search(text: str, compiled: Any) -> Callable[[Scope], Any]:
-    def evaluate(scope: Scope) -> Any:
+def _search(text: str, compiled: Any) -> Callable[[Scope, Allowance], Any]:
+    def search(scope: Scope, allowance: Allowance) -> Any:
         try:
-            value = compiled.search(scope)
-        except (jmespath.exceptions.JMESPathError, TypeError, ValueError, ArithmeticError) as error:
-            raise TemplateError(f"${{{text}}} cannot be evaluated: {error}") from None
-        if isinstance(value, float) and not isfinite(value):  # to_number('nan'), a sum beyond numbers
-            raise TemplateError(f"${{{text}}} is {value}, which is not JSON")
-        return value
+            return evaluate(compiled.parsed, scope, allowance)
+        except TemplateError as error:
+            raise TemplateError(f"${{{_shortened(text)}}} cannot be evaluated: {error}") from None
+        except _FAILURES as error:
+            reason = _shortened(str(error)) or type(error).__name__
+            raise TemplateError(f"${{{_shortened(text)}}} cannot be evaluated: {reason}") from None
 
-    return evaluate
+    return search
+
+
+_FAILURES = (
+    jmespath.exceptions.JMESPathError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+    RecursionError,
+)
+"""What evaluating an expression can come to."""
+
+
+def _shortened(text: str) -> str:
+    """A reason is stored and shown: it repeats no megabytes."""
+    return text if len(text) <= LONGEST_QUOTED else f"{text[:LONGEST_QUOTED]}..."
+
+
+def _is_storable(literal: Any) -> bool:
+    """Whether a literal is what a definition's own JSON may have: no NaN, no NUL, no half a character."""
+    try:
+        return b"\\u0000" not in json.dumps(literal, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return False
 
 
 def _reads(node: dict[str, Any]) -> set[tuple[str, ...]]:

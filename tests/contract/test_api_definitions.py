@@ -319,6 +319,14 @@ def test_a_published_workflow_is_started_and_completed_without_a_restart(api, pa
     problem(api.post(START, {"workflow": "loan", "input": {"member": "m-1", "amount": 0}}), 400, "input_invalid")
 
 
+def test_a_workflow_whose_template_asks_for_too_much_has_its_sagas_refused_and_nothing_worse(api, participants):
+    bomb = "${input" + " | [@,@]" * 40 + "}"
+    assert api.post(DEFINITIONS, changed("steps", 1, "action", "body", {"x": bomb})).status_code == 201
+    saga = api.post(START, WANTED).json()
+    assert saga["status"] == "FAILED"
+    assert "takes more than" in str(saga["error"])
+
+
 def test_a_new_version_is_the_newest_at_once_where_it_was_stored_and_elsewhere_within_a_second(api, participants):
     seconds = [0.0]
     elsewhere = DefinitionStore([COMMANDES], lambda: seconds[0])
