@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import jsonschema_rs
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import Max
 
@@ -19,11 +18,11 @@ from domain.definition import SagaDefinition
 from domain.exceptions import DefinitionChanged, DefinitionUnreadable, InputInvalid, WorkflowUnknown
 from domain.sentences import said
 from infrastructure.definition_codec import fingerprint, from_json, states_json, to_json
+from infrastructure.input_schema import InputSchema, schema_faults
 from infrastructure.models import DefinitionRow
 
 logger = logging.getLogger("saga")
 
-_MASK = "the value"
 FRESH = 1.0
 """Seconds for which a process goes by what it last read of a workflow's newest version: a start pays no round trip."""
 
@@ -35,7 +34,7 @@ class DefinitionStore:
         self._shipped: dict[tuple[str, int], SagaDefinition] = {(d.name, d.version): d for d in shipped}
         self._loaded: dict[tuple[str, int], SagaDefinition] = {}
         self._newest: dict[str, tuple[int, float]] = {}
-        self._validators: dict[tuple[str, int], Any] = {}
+        self._schemas: dict[tuple[str, int], InputSchema] = {}
         self._lock = threading.Lock()
         self._elapsed = elapsed
 
@@ -91,13 +90,7 @@ class DefinitionStore:
 
     def schema_faults(self, schema: Mapping[str, Any]) -> list[str]:
         """Why this cannot be an input's schema, each as `path: what is wrong`; an empty list when it can."""
-        faults = [f"{_path(['input_schema', *e.instance_path])}: {e.message}" for e in _META.iter_errors(schema)]
-        if not faults:
-            try:
-                _compiled(schema)
-            except ValueError as error:  # a reference to nowhere, or to another host
-                faults.append(f"input_schema: {str(error).splitlines()[0]}")
-        return faults
+        return schema_faults(schema)
 
     def newest(self, name: str) -> SagaDefinition:
         """The highest version in the database, as of a second ago at most.
@@ -154,18 +147,15 @@ class DefinitionStore:
 
     def check_input(self, definition: SagaDefinition, given: object) -> None:
         """Raises InputInvalid, with every fault by its path, when the input does not fit the schema."""
-        faults: dict[str, list[str]] = {}
-        for error in self._validator(definition).iter_errors(given):
-            path, message = _fault(error)
-            faults.setdefault(path, []).append(message)
+        faults = self._schema(definition).faults(given)
         if faults:
             raise InputInvalid(faults)
 
-    def _validator(self, definition: SagaDefinition) -> Any:
+    def _schema(self, definition: SagaDefinition) -> InputSchema:
         key = (definition.name, definition.version)
-        if key not in self._validators:
-            self._validators[key] = _compiled(definition.input_schema)
-        return self._validators[key]
+        if key not in self._schemas:
+            self._schemas[key] = InputSchema(definition.input_schema)
+        return self._schemas[key]
 
 
 def _same(definition: SagaDefinition, content_hash: str, content: Any) -> bool:
@@ -176,21 +166,6 @@ def _same(definition: SagaDefinition, content_hash: str, content: Any) -> bool:
         return fingerprint(from_json(content)) == fingerprint(definition)
     except DefinitionUnreadable:
         return False
-
-
-def _compiled(schema: Mapping[str, Any]) -> Any:
-    """What checks an input. Raises ValueError for a schema that is none."""
-    return jsonschema_rs.Draft202012Validator(
-        dict(schema),
-        validate_formats=True,
-        mask=_MASK,  # an answer repeats no input: it may be long, or secret
-        offline=True,  # a reference in a schema makes this process read no file, and ask no other host
-    )
-
-
-_META = jsonschema_rs.Draft202012Validator(
-    {"$ref": "https://json-schema.org/draft/2020-12/schema"}, validate_formats=True, offline=True
-)
 
 
 def _insert(definition: SagaDefinition) -> None:
@@ -207,19 +182,3 @@ def _row(definition: SagaDefinition, by: str) -> DefinitionRow:
         states=states_json(definition),
         published_by=by,
     )
-
-
-def _fault(error: Any) -> tuple[str, str]:
-    """The field at fault and what is wrong with it; a missing field is named itself, not its parent."""
-    path = list(error.instance_path)
-    if error.kind.name == "required":
-        return _path([*path, error.kind.property]), "is required"
-    return _path(path), error.message.removeprefix(f"{_MASK} ")
-
-
-def _path(parts: list[str | int]) -> str:
-    """`lignes[0].quantite`; the empty path is the input itself."""
-    text = ""
-    for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.lstrip(".") or "input"

@@ -186,7 +186,7 @@ with warnings.catch_warnings():
 
 @pytest.fixture
 def api(db: None, monkeypatch: pytest.MonkeyPatch) -> Api:
-    for known in (bootstrap.definitions()._loaded, bootstrap.definitions()._validators):
+    for known in (bootstrap.definitions()._loaded, bootstrap.definitions()._schemas):
         known.clear()  # an earlier test may have stored another workflow under the same version
     bootstrap.start()
     participants, clock = Scripted(), MovedClock()

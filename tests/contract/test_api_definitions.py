@@ -319,6 +319,35 @@ def test_a_published_workflow_is_started_and_completed_without_a_restart(api, pa
     problem(api.post(START, {"workflow": "loan", "input": {"member": "m-1", "amount": 0}}), 400, "input_invalid")
 
 
+def doubled(levels):
+    """A loan whose member is a text, said 2 ** levels times in two kilobytes."""
+    named = {"d0": {"type": "string"}}
+    for level in range(1, levels + 1):
+        before = {"$ref": f"#/$defs/d{level - 1}"}
+        named[f"d{level}"] = {"anyOf": [before, {"allOf": [before]}]}
+    content = changed("input_schema", "$defs", named)
+    content["input_schema"]["properties"]["member"] = {"$ref": f"#/$defs/d{levels}"}
+    return content
+
+
+def test_a_schema_that_asks_for_too_much_is_refused_and_where_it_is_stored_already_it_is_not_gone_through(api):
+    errors = problem(api.post(DEFINITIONS, doubled(25)), 422, "definition_invalid")["errors"]
+    assert [path.startswith("input_schema.$defs.d") for path in errors] == [True]
+
+    bootstrap.definitions().add(read_definition(doubled(25)), "an earlier release")
+    refused = problem(api.post(START, {"workflow": "loan", "input": {"member": 1, "amount": 1}}), 400, "input_invalid")
+    assert "asks for too much" in str(refused["errors"])
+
+
+def test_an_input_with_very_many_faults_is_told_some_and_that_there_are_more(api):
+    content = changed("input_schema", "properties", "notes", {"type": "array", "items": {"type": "string"}})
+    assert api.post(DEFINITIONS, content).status_code == 201
+    given = {**WANTED["input"], "notes": list(range(1000))}
+    errors = problem(api.post(START, {"workflow": "loan", "input": given}), 400)["errors"]
+    assert len(errors) < 60
+    assert "more" in str(errors)
+
+
 def test_a_workflow_whose_template_asks_for_too_much_has_its_sagas_refused_and_nothing_worse(api, participants):
     bomb = "${input" + " | [@,@]" * 40 + "}"
     assert api.post(DEFINITIONS, changed("steps", 1, "action", "body", {"x": bomb})).status_code == 201
