@@ -5,12 +5,12 @@ whoever publishes or reads the definition, and stops nobody.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from domain.definition import Publish, Request, RetryPolicy, SagaDefinition, Step
+from domain.definition import Publish, Request, SagaDefinition, Step
 from domain.masking import is_masked
 from domain.sentences import Sentence, said
 from domain.templates import Expression, parse
@@ -72,7 +72,7 @@ def lint(definition: SagaDefinition, limits: Limits) -> list[Finding]:
         where = f"steps[{index}]"
         pivot = next((before.name for before in definition.steps[:index] if before.pivot), None)
         findings += _step_findings(step, where, pivot)
-        findings += _retry_findings(step, where, _deadline(definition, limits), limits.max_retries)
+        findings += _retry_findings(step, where, None if pivot else _deadline(definition, limits), limits.max_retries)
         findings += _request_findings(step, where, limits)
         findings += _output_findings(definition, index)
     return findings
@@ -90,8 +90,10 @@ def _info(path: str, message: Sentence) -> Finding:
 
 
 def _time_findings(definition: SagaDefinition, limits: Limits) -> Iterator[Finding]:
-    deadline = _deadline(definition, limits)
-    once = sum(_patience(step) for step in definition.steps)
+    """What all steps may take together, against the deadline and against how long the gateway lets a client wait."""
+    deadline, bounded = _deadline(definition, limits), _until_pivot(definition)
+    once = sum(_patience(step) for step in bounded)
+    whole = sum(_at_most(step, limits.max_retries) for step in bounded)
     if once > deadline:
         yield _warning(
             "deadline",
@@ -102,22 +104,52 @@ def _time_findings(definition: SagaDefinition, limits: Limits) -> Iterator[Findi
                 once=once,
             ),
         )
-    if definition.longest_call() >= limits.longest_wait:
+    elif whole > deadline:
+        yield _info(
+            "deadline",
+            said(
+                "is %(deadline)g s, and the steps may take %(whole).0f s with all repetitions and the longest waits "
+                "between them (%(once)g s without any): where several participants fail for long, it is the deadline "
+                "that ends the attempts, not their number; and a client may be answered 202 before",
+                deadline=deadline,
+                whole=whole,
+                once=once,
+            ),
+        )
+    yield from _wait_findings(definition, limits, bounded=whole <= deadline)
+
+
+def _wait_findings(definition: SagaDefinition, limits: Limits, *, bounded: bool) -> Iterator[Finding]:
+    """The gateway gives a start up as well, so that it is answered before; said once, if the deadline's does not."""
+    longest = definition.longest_call()
+    if longest >= limits.longest_wait:
         yield _info(
             "steps",
             said(
                 "have a call of %(longest)g s: a start is answered 202 at once, since the gateway does not wait that "
                 "long",
-                longest=definition.longest_call(),
+                longest=longest,
+            ),
+        )
+        return
+    waited = limits.longest_wait - longest
+    whole = sum(_at_most(step, limits.max_retries) for step in definition.steps)
+    if bounded and whole > waited:
+        yield _info(
+            "steps",
+            said(
+                "may take %(whole).0f s with all repetitions and the longest waits between them: a start that takes "
+                "more than %(waited)g s is answered 202, before the gateway gives it up",
+                whole=whole,
+                waited=waited,
             ),
         )
 
 
-def _retry_findings(step: Step, where: str, deadline: float, max_retries: int) -> Iterator[Finding]:
-    attempts = 1 + (max_retries if step.retry.max_retries is None else step.retry.max_retries)
-    patience = _patience(step)
-    longest = _longest(step.retry, attempts, patience)
-    if step.action and attempts > 1 and longest > deadline:
+def _retry_findings(step: Step, where: str, deadline: float | None, max_retries: int) -> Iterator[Finding]:
+    """`deadline` is None where there is none: after the pivot."""
+    attempts, patience, longest = _attempts(step, max_retries), _patience(step), _at_most(step, max_retries)
+    if deadline is not None and attempts > 1 and longest > deadline:
         yield _warning(
             f"{where}.retry",
             said(
@@ -139,9 +171,24 @@ def _patience(step: Step) -> float:
     return step.action.timeout if step.action else step.awaits.timeout if step.awaits else 0.0
 
 
-def _longest(policy: RetryPolicy, attempts: int, timeout: float) -> float:
-    """Seconds of all attempts and of the longest waits between them."""
-    return attempts * timeout + sum(policy.ceiling(attempt) for attempt in range(1, min(attempts, 1000)))
+def _attempts(step: Step, max_retries: int) -> int:
+    """How often it is tried at most; a message is not sent again because its answer does not come."""
+    if step.action is None:
+        return 1
+    return 1 + (max_retries if step.retry.max_retries is None else step.retry.max_retries)
+
+
+def _at_most(step: Step, max_retries: int) -> float:
+    """Seconds of all its attempts and of the longest waits between them; of one item where it is done for a list."""
+    attempts = _attempts(step, max_retries)
+    waits = sum(step.retry.ceiling(attempt) for attempt in range(1, min(attempts, 1000)))
+    return attempts * _patience(step) + waits
+
+
+def _until_pivot(definition: SagaDefinition) -> Sequence[Step]:
+    """The steps that the deadline bounds: after a point of no return there is none."""
+    pivots = (index for index, step in enumerate(definition.steps) if step.pivot)
+    return definition.steps[: next(pivots, len(definition.steps)) + 1]
 
 
 def _deadline(definition: SagaDefinition, limits: Limits) -> float:

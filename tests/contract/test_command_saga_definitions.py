@@ -190,7 +190,8 @@ def test_findings_and_faults_are_named_and_faults_are_an_exit_status(written):
     assert status == 0
     assert f"{file}: warning: steps[1].action.timeout: is 12 s, but the gateway gives" in out
     assert run("lint", "--strict", file)[0] == 1
-    assert run("lint", "--strict", written(LOAN, "clean.json")) == (0, "", "")
+    status, out, _ = run("lint", "--strict", written(LOAN, "clean.json"))
+    assert (status, "warning" in out, "info: deadline: is 30 s" in out) == (0, False, True)
 
     status, out, err = run("lint", written({}, "bad.json"), file)
     assert status == 1

@@ -61,7 +61,7 @@ def test_the_list_says_how_every_workflow_goes(api):
 
     html = shown(api, "/console/workflows/")
     assert row(html, "commandes") == (
-        f"commandes Création de commande e-commerce {COMMANDES.version} 4 1 66.7 % of the last 3 2 remarks"
+        f"commandes Création de commande e-commerce {COMMANDES.version} 4 1 66.7 % of the last 3 3 remarks"
     )
     assert " 2 0 – " in row(html, "partner_creation")
     assert all(row(html, definition.name) for definition in shipped_definitions())

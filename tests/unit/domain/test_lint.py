@@ -18,8 +18,8 @@ def request(**options: Any) -> Request:
 
 
 def found(*steps: Step, limits: Limits | None = None, **options: Any) -> dict[str, str]:
-    """The findings of a workflow of these steps, `{path: message}`."""
-    findings = lint(workflow(*steps, **options), limits or Limits())
+    """The findings of a workflow of these steps, `{path: message}`; without repetitions unless told."""
+    findings = lint(workflow(*steps, **options), limits or Limits(max_retries=0))
     assert len({finding.path for finding in findings}) == len(findings)
     return {finding.path: finding.message for finding in findings}
 
@@ -38,6 +38,13 @@ def test_what_ships_is_not_warned_of(definition):
     assert [each for each in lint(definition, Limits()) if each.severity is Severity.WARNING] == []
 
 
+@pytest.mark.parametrize("definition", shipped_definitions(), ids=lambda each: each.name)
+def test_what_ships_says_what_its_repetitions_come_to(definition):
+    told = {each.path: each.message for each in lint(definition, Limits()) if each.path in {"deadline", "steps"}}
+    waits_for_a_message = definition.name == "partner_creation"
+    assert list(told) == (["steps"] if waits_for_a_message else ["deadline"])
+
+
 class TestTime:
     def test_a_deadline_that_one_attempt_of_each_step_can_miss(self):
         slow = [step(name, action=request(timeout=6)) for name in "abc"]
@@ -50,9 +57,36 @@ class TestTime:
         patient = step("a", retry=RetryPolicy(max_retries=4, base=1, cap=4))
 
         assert "5 attempts of 5 s, up to 36 s" in found(patient)["steps[0].retry"]
-        assert found(patient, deadline=36) == {}
-        assert list(found(step("a"), limits=Limits(max_retries=9))) == ["steps[0].retry"]
-        assert list(found(step("a", retry=RetryPolicy(max_retries=10**9)))) == ["steps[0].retry"]
+        assert found(patient, deadline=36, limits=Limits(longest_wait=60)) == {}
+        waiting = Step(name="b", awaits=Await(types=("done",), timeout=20), retry=RetryPolicy(max_retries=9))
+        assert found(waiting, deadline=20) == {}, "an answer is waited for once"
+        pivot = step("a", pivot=True, action=request(timeout=1))
+        after = step("b", safe=True, action=request(method="GET"), retry=RetryPolicy(max_retries=9))
+        assert "steps[1].retry" not in found(pivot, after), "after the pivot there is no deadline"
+        assert "steps[0].retry" in found(step("a"), limits=Limits(max_retries=9))
+        assert "steps[0].retry" in found(step("a", retry=RetryPolicy(max_retries=10**9)))
+
+    def test_all_attempts_of_all_steps_that_the_deadline_ends_before_their_number_does(self):
+        steps = [step(name, action=request(timeout=2)) for name in "abcdef"]
+
+        findings = lint(workflow(*steps), Limits())
+        assert [(each.severity, each.path) for each in findings] == [(Severity.INFO, "deadline")]
+        assert "may take 56 s" in findings[0].message
+        assert "12 s without any" in findings[0].message
+        assert found(*steps, limits=Limits(deadline=57, longest_wait=62)) == {}
+
+    def test_all_attempts_of_all_steps_for_which_no_client_is_kept_waiting(self):
+        steps = [step(name, action=request(timeout=2)) for name in "abcdef"]
+
+        told = found(*steps, deadline=57, limits=Limits())
+        assert list(told) == ["steps"]
+        assert "more than 25 s is answered 202" in told["steps"]
+
+    def test_after_the_point_of_no_return_the_deadline_bounds_nothing(self):
+        slow = request(timeout=9)
+        steps = [step("a", pivot=True, action=slow), *(step(name, safe=True, action=slow) for name in "bcd")]
+
+        assert "deadline" not in found(*steps)
 
     def test_an_undo_that_is_tried_once(self):
         assert list(found(step("a", undo_retry=replace(UNDO_RETRIES, max_retries=0)))) == ["steps[0].undo_retry"]
@@ -61,7 +95,7 @@ class TestTime:
         slow = step("a", action=request(timeout=11))
 
         assert "after 10 s" in found(slow, deadline=60)["steps[0].action.timeout"]
-        assert found(slow, deadline=60, limits=Limits(direct={"svc"})) == {}
+        assert found(slow, deadline=60, limits=Limits(direct={"svc"}, max_retries=0)) == {}
 
     def test_a_call_so_long_that_no_client_waits_for_it(self):
         long = step("a", action=request(timeout=30))
