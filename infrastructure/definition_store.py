@@ -35,6 +35,7 @@ class DefinitionStore:
         self._loaded: dict[tuple[str, int], SagaDefinition] = {}
         self._newest: dict[str, tuple[int, float]] = {}
         self._schemas: dict[tuple[str, int], InputSchema] = {}
+        self._added: dict[str, int] = {}
         self._lock = threading.Lock()
         self._elapsed = elapsed
 
@@ -64,7 +65,9 @@ class DefinitionStore:
         except IntegrityError:
             return self.would_add(definition)
         finally:
-            self._newest.pop(definition.name, None)
+            with self._lock:  # whoever is reading the number meanwhile may have the old one, and must not keep it
+                self._added[definition.name] = self._added.get(definition.name, 0) + 1
+                self._newest.pop(definition.name, None)
         return True
 
     def would_add(self, definition: SagaDefinition) -> bool:
@@ -129,7 +132,7 @@ class DefinitionStore:
 
     def _newest_version(self, name: str) -> int:
         version, read_at = self._newest.get(name, (None, 0.0))
-        now = self._elapsed()
+        now, added = self._elapsed(), self._added.get(name)
         if version is not None and now - read_at < FRESH:
             return version
         try:
@@ -142,7 +145,9 @@ class DefinitionStore:
             names = DefinitionRow.objects.order_by("name").values_list("name", flat=True).distinct()
             text = said("there is no workflow %(name)r; there is %(known)s", name=name, known=", ".join(names))
             raise WorkflowUnknown(text)
-        self._newest[name] = (found, now)
+        with self._lock:
+            if self._added.get(name) == added:
+                self._newest[name] = (found, now)
         return found
 
     def check_input(self, definition: SagaDefinition, given: object) -> None:

@@ -111,6 +111,21 @@ def test_the_newest_version_is_read_once_a_second_and_not_once_a_start(django_as
         elapsed.seconds += FRESH
 
 
+def test_a_version_that_is_stored_while_the_newest_is_being_read_is_the_newest_at_once():
+    store = process(FIRST)
+
+    def store_the_next_once_it_is_read(execute, *arguments):
+        found = execute(*arguments)
+        if "MAX" in arguments[0]:
+            store.add(SECOND, "anna")
+        return found
+
+    with connection.execute_wrapper(store_the_next_once_it_is_read):
+        store.newest("loan")
+
+    assert store.newest("loan") == SECOND
+
+
 def test_a_newest_version_that_cannot_be_read_here_is_not_replaced_by_an_older_one():
     old = process(FIRST)
     store_what_only_a_later_release_can_read(SECOND)
