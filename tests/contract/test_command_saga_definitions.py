@@ -3,6 +3,7 @@
 import json
 from copy import deepcopy
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -13,6 +14,7 @@ from domain.workflows import shipped_definitions
 from domain.workflows.commandes import COMMANDES
 from saga_service import bootstrap
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 pytestmark = pytest.mark.django_db
 
 
@@ -54,6 +56,20 @@ def test_a_file_is_loaded_once_and_is_unchanged_the_second_time(written):
     assert run("load", file) == (0, f"{file}: loan version 1 stored\n", "")
     assert run("load", file) == (0, f"{file}: loan version 1 unchanged\n", "")
     assert bootstrap.definitions().newest("loan").title == "A loan"
+
+
+@pytest.mark.parametrize("name", [definition.name for definition in shipped_definitions()])
+def test_the_files_of_what_ships_differ_in_nothing_from_what_is_stored(name):
+    assert run("diff", FIXTURES / f"{name}.json") == (0, "", "")
+    assert run("export", name)[1] == (FIXTURES / f"{name}.json").read_text(encoding="utf-8")
+
+
+def test_the_directory_of_files_is_loaded_as_it_stands():
+    status, out, err = run("load", FIXTURES)
+    assert (status, err) == (0, "")
+    assert f"{FIXTURES}/loan.json: loan version 1 stored" in out
+    assert out.count("unchanged") == len(shipped_definitions())
+    assert run("lint", "--strict", *FIXTURES.glob("*.json"))[0] == 0
 
 
 def test_a_directory_is_loaded_by_the_names_of_its_files(written, tmp_path):
