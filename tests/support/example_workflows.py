@@ -1,6 +1,7 @@
 """Workflows that do not ship: between them they have what no shipped one has, and get the same tests."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from domain.definition import SagaDefinition
@@ -155,9 +156,17 @@ TREATY = """
 """
 """A message that is the point of no return."""
 
+LOAN: dict[str, Any] = json.loads((Path(__file__).parents[2] / "fixtures" / "loan.json").read_bytes())
+"""A file that is published to what runs: a sixth workflow, as anybody adds one."""
+LOAN_INPUT = {"user_id": 456, "amount": 500, "fee": 5, "card": "card"}
+
+PUBLISHED: dict[str, dict[str, Any]] = {"loan": LOAN}
+"""What is not there before somebody publishes it, as JSON."""
+
 EXAMPLE_WORKFLOWS: dict[str, tuple[SagaDefinition, dict[str, Any]]] = {
     "hamper": (read_definition(json.loads(HAMPER)), {"products": [COFFEE, TEA], "amount": 19.9}),
     "consortium": (read_definition(json.loads(CONSORTIUM)), {"leader": "p-1", "members": ["p-2", "p-3"]}),
     "treaty": (read_definition(json.loads(TREATY)), {"partner": "p-1"}),
+    "loan": (read_definition(LOAN), LOAN_INPUT),
 }
 """Each with an input."""

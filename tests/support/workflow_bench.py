@@ -108,6 +108,8 @@ class Bench:
     given: dict[str, Any]
     participants: dict[str, Participant]
     bus: Bus
+    definitions: DefinitionStore | None = None
+    """The workflows of a process that is there already, to which somebody publishes; without, the bench's own."""
     clock: FakeClock = field(default_factory=FakeClock)
     away_for: str | None = None
     """The broker cannot be reached once a message of this place, `step[item]:do`, is in the outbox."""
@@ -119,11 +121,10 @@ class Bench:
     def __post_init__(self) -> None:
         reached = reached_by(self.definition)
         self.participants = {name: each for name, each in self.participants.items() if name in reached}
-        for name, participant in self.participants.items():
-            participant.call("DELETE", "/_faults")
-            seed_again(Path(participant.database), _REFERENCE[name].seed)
-        definitions = DefinitionStore([self.definition])
-        definitions.register()
+        self.seed()
+        definitions = self.definitions or DefinitionStore([self.definition])
+        if not self.definitions:
+            definitions.register()
         urls = {name: participant.url for name, participant in self.participants.items()}
         self.outbox, self.lost = PostgresOutbox(), set[str]()
         self.engine = replace(
@@ -136,6 +137,12 @@ class Bench:
             broker=True,
         )
         self.inbox = Inbox(self.engine, lambda *_: None)
+
+    def seed(self) -> None:
+        """The participants are well, and have what they have on their first day."""
+        for name, participant in self.participants.items():
+            participant.call("DELETE", "/_faults")
+            seed_again(Path(participant.database), _REFERENCE[name].seed)
 
     # --- what goes wrong ---------------------------------------------------------------------------------------------
 
@@ -333,7 +340,7 @@ def expected(bench: Bench) -> tuple[dict[str, str], list[str]]:
     """Of a saga with which nothing goes wrong: the last call of each step, and the calls that had an effect."""
     name = bench.definition.name
     if name not in _EXPECTED:
-        well = Bench(bench.definition, bench.given, bench.participants, bench.bus)
+        well = Bench(bench.definition, bench.given, bench.participants, bench.bus, bench.definitions)
         saga = well.run()
         assert saga.status is SagaStatus.COMPLETED, (saga.failure, saga.parked_reason)
         items = [(event.step, event.item) for event in saga.history if event.action == "do"]
