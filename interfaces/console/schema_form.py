@@ -17,6 +17,8 @@ from interfaces.wire import strict_json
 
 MOST_ITEMS = 500
 """Of a list, in a form: a browser sends no more fields than Django takes."""
+MOST_FIELDS = 1000
+"""Of a form whose lists are empty: what is deeper is then one field for JSON."""
 _DEEPEST = 8
 _TEXTS = {"date": "date", "email": "email", "uri": "url"}
 """Formats for which browsers have a field of their own; the others are texts."""
@@ -67,10 +69,12 @@ class SchemaForm:
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._whole = schema
+        depths = range(_DEEPEST, 0, -1)
+        self._deepest = next((depth for depth in depths if self._size(schema, depth, MOST_FIELDS) <= MOST_FIELDS), 0)
 
     def expressible(self) -> bool:
         """Whether its fields say anything that JSON would not."""
-        return _kind(self._resolved(self._whole)) == "object"
+        return self._deepest > 0 and _kind(self._resolved(self._whole)) == "object"
 
     def initial(self) -> Any:
         """What the schema itself proposes: its default, or its first example, or the defaults of its parts."""
@@ -103,7 +107,7 @@ class SchemaForm:
         depth: int,
     ) -> Field:
         schema = self._resolved(schema)
-        kind = _kind(schema) if depth < _DEEPEST else "json"
+        kind = _kind(schema) if depth < self._deepest else "json"
         about = schema if isinstance(schema, dict) else {}
         drawn = Field(path, str(about.get("title") or label), kind, required, str(about.get("description") or ""))
         drawn.faults = faults.pop(path or "input", []) if kind != "object" or path else []
@@ -151,7 +155,7 @@ class SchemaForm:
         depth: int,
     ) -> Any:
         schema = self._resolved(schema)
-        kind = _kind(schema) if depth < _DEEPEST else "json"
+        kind = _kind(schema) if depth < self._deepest else "json"
         if kind == "object":
             found = {
                 name: self._value(
@@ -181,6 +185,23 @@ class SchemaForm:
 
     # --- the schema
 
+    def _size(self, schema: Any, depth: int, most: int) -> int:
+        """How many fields it has down to a depth, lists with as many items as they must have; counted up to `most`."""
+        schema = self._resolved(schema)
+        kind, found = _kind(schema) if depth else "json", 1
+        if kind == "object":
+            parts = [(1, part) for part in schema["properties"].values()]
+        elif kind == "list":
+            least = max(1, min(schema.get("minItems", 0), MOST_ITEMS))
+            parts = [*((1, part) for part in schema.get("prefixItems", [])), (least, schema.get("items", {}))]
+        else:
+            parts = []
+        for times, part in parts:
+            found += times * self._size(part, depth - 1, most - found)
+            if found > most:
+                break
+        return found
+
     def _resolved(self, schema: Any) -> Any:
         """What a reference inside the schema refers to; one that leads elsewhere is left, and is a field for JSON."""
         for _hop in range(_DEEPEST):
@@ -195,7 +216,7 @@ class SchemaForm:
 
     def _proposed(self, schema: Any, depth: int) -> Any:
         schema = self._resolved(schema)
-        if not isinstance(schema, dict) or depth > _DEEPEST:
+        if not isinstance(schema, dict) or depth > self._deepest:
             return _MISSING
         if "default" in schema or "const" in schema:
             return schema.get("default", schema.get("const"))

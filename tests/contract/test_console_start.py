@@ -14,7 +14,7 @@ from django.test import Client
 from domain.workflows import shipped_definitions
 from domain.workflows.commandes import COMMANDES
 from infrastructure.models import SagaEventRow, SagaRow
-from interfaces.console.schema_form import SchemaForm, after
+from interfaces.console.schema_form import MOST_FIELDS, SchemaForm, after
 from interfaces.examples import EXAMPLE_INPUTS
 from saga_service import bootstrap
 
@@ -291,6 +291,29 @@ def test_each_field_is_what_its_schema_says():
     assert left == {"nowhere": ["is odd"]}
     assert (drawn["owner.email"].required, drawn["deputy.email"].required) == (True, False)
     assert drawn["elsewhere"].kind == "json"
+
+
+LIST = {"type": "array", "minItems": 500}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {f"p{at}": {"$ref": "#"} for at in range(20)}},
+        {"type": "object", "required": ["a"], "properties": {
+            "a": {**LIST, "items": {**LIST, "items": {**LIST, "items": {**LIST, "items": {"type": "string"}}}}},
+        }},
+        {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}},
+         "$defs": {"a": {"type": "array", "prefixItems": [{"$ref": "#/$defs/a"}] * 50}}},
+        {"type": "object", "properties": {f"p{at}": {"type": "string"} for at in range(5000)}},
+    ],
+    ids=["wide and deep", "lists of lists", "lists of themselves", "wide"],
+)  # fmt: skip
+def test_a_form_that_would_have_very_many_fields_has_fields_for_json_instead(schema):
+    form = SchemaForm(schema)
+    root, _ = form.draw(form.initial(), {})
+    assert len(list(by_path(root))) <= MOST_FIELDS
+    assert form.read({"input.p1": '{"p2": {}}'})[1] == {}
 
 
 def test_what_cannot_be_read_is_said_and_kept():
