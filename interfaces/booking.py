@@ -16,6 +16,7 @@ from domain.exceptions import InputInvalid, SagaError, StoreUnavailable, Workflo
 from domain.workflows.booking import BOOKING, BookingSaga, refused_booking
 from interfaces.correlation import traceparent
 from interfaces.platform import engine, platform
+from interfaces.wire import fields_as_json
 
 SECONDS_TO_WAIT = 25.0
 STEPS = {step.name.lower(): step.name for step in BOOKING.steps}
@@ -35,11 +36,10 @@ class BookingSAGAOrchestrator:
         else goes wrong is in the result: `success`, `error`, `failed_step`, `compensation_result`, ...
         """
         correlation_id = f"{uuid4()}{_scenario(failure_scenarios or {}).mark()}"
-        given = {name: _json_number(value) for name, value in booking_data.items()}
         try:
             saga = _finished(_started(StartRequest(
                 workflow=BOOKING.name,
-                input=given,
+                input=fields_as_json(booking_data),
                 correlation_id=correlation_id,
                 actor="booking",
                 traceparent=traceparent(),
@@ -82,7 +82,7 @@ class BookingSAGAService:
             "flight_id": flight_ids[0],
             "flight_date": str(flight_dates[0]) if flight_dates else None,
             "user_id": getattr(user, "id", user),
-            "passengers": [dict(passenger) for passenger in passenger_data],
+            "passengers": passenger_data,
             "seat_class": seat_class,
             "total_fare": total_fare,
             "loyalty_points_to_use": loyalty_points_to_use,
@@ -119,10 +119,3 @@ def _finished(saga: Saga) -> Saga:
     """The saga once it rests: a worker may be driving it by now."""
     until = saga.origin.started_at + timedelta(seconds=SECONDS_TO_WAIT)
     return saga if saga.resting else engine().follow(saga.id, until)
-
-
-def _json_number(value: Any) -> Any:
-    """Money may come as a Decimal."""
-    if not isinstance(value, Decimal):
-        return value
-    return int(value) if value == value.to_integral_value() else float(value)

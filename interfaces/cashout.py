@@ -2,17 +2,24 @@
 
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
+from rest_framework.exceptions import ValidationError
+
 from application.operations import Act
+from application.ports import IdempotentRequest
 from application.saga_orchestrator import POLL, StartRequest, wait_limit
 from domain.entities import Saga
 from domain.events import SagaEvent, SagaStatus
-from domain.exceptions import NotAllowed, SagaDriven, SagaNotFound
+from domain.exceptions import InputInvalid, NotAllowed, SagaDriven, SagaNotFound
 from domain.operations import By
 from domain.workflows.cashout import ANY_BOOKMAKER, CASHOUT, CashoutSaga
-from interfaces.correlation import traceparent
+from interfaces.correlation import acceptable, traceparent
+from interfaces.operations_api import LONGEST_REASON
 from interfaces.platform import engine, platform
+from interfaces.starting import under_key
+from interfaces.wire import fields_as_json
 
 
 class SagaOrchestrator:
@@ -34,33 +41,41 @@ class SagaOrchestrator:
         bookmaker_type: str = ANY_BOOKMAKER["bookmaker_type"],
         bookmaker_id: str = ANY_BOOKMAKER["bookmaker_id"],
         correlation_id: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Saga:
-        """The saga as it ended: `saga.status` says how, and `saga.failure` why. Raises InputInvalid."""
-        given = {
-            "bet_slip_id": bet_slip_id,
-            "user_id": user_id,
-            "bookmaker_type": bookmaker_type,
-            "bookmaker_id": bookmaker_id,
-        }
+        """The saga as it ended: `saga.status` says how, and `saga.failure` why.
+
+        Called again with its `idempotency_key` it is the first call's saga; another cash-out under that key raises
+        IdempotencyConflict. Raises InputInvalid with `faults` by field, having stored nothing.
+        """
+        given = fields_as_json(
+            {
+                "bet_slip_id": bet_slip_id,
+                "user_id": user_id,
+                "bookmaker_type": bookmaker_type,
+                "bookmaker_id": bookmaker_id,
+            }
+        )
         return engine().start(
             StartRequest(
                 workflow=CASHOUT.name,
                 input=given,
-                correlation_id=correlation_id or str(uuid4()),
+                correlation_id=_correlation(correlation_id),
                 actor=self._actor,
                 tenant=self._actor,
+                idempotency=_idempotency(idempotency_key, given),
                 traceparent=traceparent(),
                 wait=self._wait,
             )
         )
 
     def rollback_cashout_saga(self, *, saga_transaction_id: UUID | str, reason: str) -> Saga:
-        """See `roll_back`."""
-        return roll_back(_id(saga_transaction_id), By(actor=self._actor, reason=reason), self._wait)
+        """See `roll_back`. Raises InputInvalid for a reason that is none."""
+        return roll_back(saga_id_of(saga_transaction_id), By(actor=self._actor, reason=_reason(reason)), self._wait)
 
     def get_cashout_saga(self, saga_transaction_id: UUID | str) -> Saga:
         """See `cashout`."""
-        return cashout(_id(saga_transaction_id))
+        return cashout(saga_id_of(saga_transaction_id))
 
 
 def cashout(saga_id: UUID) -> Saga:
@@ -106,9 +121,32 @@ def _acted(saga_id: UUID, verb: Act, by: By, wait: float) -> Saga:
             clock.sleep(POLL)
 
 
-def _id(given: UUID | str) -> UUID:
-    """Raises SagaNotFound for a text that no saga can have as its id."""
+def saga_id_of(given: UUID | str) -> UUID:
+    """Raises SagaNotFound for what no saga can have as its id."""
     try:
         return given if isinstance(given, UUID) else UUID(given)
-    except ValueError:
+    except (ValueError, TypeError, AttributeError):
         raise SagaNotFound(f"{given!r} is not the id of a saga") from None
+
+
+def _correlation(given: str | None) -> str:
+    if given is None:
+        return str(uuid4())
+    if not isinstance(given, str) or not acceptable(given):
+        raise InputInvalid({"correlation_id": ["must be 1 to 128 letters, digits or ._:/+=@-"]})
+    return given
+
+
+def _idempotency(key: str | None, given: dict[str, Any]) -> IdempotentRequest | None:
+    if key is None:
+        return None
+    try:
+        return under_key(key, CASHOUT.name, None, given)
+    except (ValidationError, TypeError):
+        raise InputInvalid({"idempotency_key": ["must be 1 to 255 visible ASCII characters"]}) from None
+
+
+def _reason(given: str) -> str:
+    if not isinstance(given, str) or not 0 < len(given.strip()) <= LONGEST_REASON or "\0" in given:
+        raise InputInvalid({"reason": [f"must say why, in 1 to {LONGEST_REASON} characters"]})
+    return given.strip()

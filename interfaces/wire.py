@@ -1,7 +1,9 @@
 """JSON in and out: strict about what comes in, quick about what goes out."""
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from math import isinf
 from typing import Any
 
@@ -11,6 +13,8 @@ from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
+
+from domain.exceptions import InputInvalid
 
 logger = logging.getLogger("saga")
 
@@ -103,6 +107,35 @@ def strict_json(body: bytes) -> Any:
     if b"\\u0000" in body and "\0" in _texts(value):
         raise ParseError(_("The body has a NUL character (\\u0000) in a text."))
     return value
+
+
+def fields_as_json(given: Any) -> dict[str, Any]:
+    """A dictionary of Python values as an API's client would have sent it; money may be a Decimal.
+
+    Raises InputInvalid, field by field, for what JSON cannot carry, and for what is no dictionary.
+    """
+    if not isinstance(given, Mapping):
+        raise InputInvalid({"input": [f"must be a dictionary, and is a {type(given).__name__}"]})
+    fields: dict[str, Any] = {}
+    faults = {}
+    for name, value in given.items():
+        try:
+            fields |= strict_json(json.dumps({name: value}, default=_carried).encode())
+        except (ParseError, TypeError, ValueError, RecursionError) as error:
+            said = str(error.detail).removeprefix("The body ") if isinstance(error, ParseError) else str(error)
+            faults[str(name).replace("\0", "?")] = [f"cannot be JSON: {said}"]
+    if faults:
+        raise InputInvalid(faults)
+    return fields
+
+
+def _carried(value: Any) -> Any:
+    """What JSON has for a value of another kind. Raises TypeError where it has nothing."""
+    if isinstance(value, Decimal) and value.is_finite():
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} is none of its kinds")
 
 
 class JSONRenderer(BaseRenderer):

@@ -1,5 +1,6 @@
 """The bettors' API and the Python calls: start, roll back, status, list and retry, as their users know them."""
 
+from datetime import date
 from uuid import UUID, uuid4
 
 import api_support
@@ -7,7 +8,7 @@ import pytest
 from api_support import CASHED_OUT, ORDER, ORDERS, UNKNOWN_ID, problem, shaped, stored
 
 from application.recovery import claim_due, drive
-from domain.exceptions import InputInvalid, SagaDriven, SagaNotFound
+from domain.exceptions import IdempotencyConflict, InputInvalid, SagaDriven, SagaNotFound
 from domain.outcomes import Rejected, Succeeded, Unavailable, Unknown
 from domain.workflows.cashout import ANY_BOOKMAKER
 from infrastructure.models import SagaRow
@@ -365,3 +366,41 @@ def test_python_is_told_what_is_wrong(api):
     claim_due(engine(), 1)
     with pytest.raises(SagaDriven):
         orchestrator.rollback_cashout_saga(saga_transaction_id=saga.id, reason="User cancelled")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"bet_slip_id": date(2024, 1, 20)}, "bet_slip_id"), ({"user_id": ...}, "user_id"),
+     ({"bookmaker_id": "sys\0tem"}, "bookmaker_id"), ({"correlation_id": "a\0b"}, "correlation_id"),
+     ({"correlation_id": "x" * 129}, "correlation_id"), ({"idempotency_key": "tap\0"}, "idempotency_key"),
+     ({"idempotency_key": ""}, "idempotency_key"), ({"idempotency_key": 7}, "idempotency_key")],
+)  # fmt: skip
+def test_python_is_told_the_field_of_what_cannot_be_stored(api, change, field):
+    with pytest.raises(InputInvalid) as refused:
+        SagaOrchestrator().start_cashout_saga(**{"bet_slip_id": 123, "user_id": 456, **change})
+
+    assert list(refused.value.faults) == [field]
+    assert stored()["sagas"] == 0
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "a\0b", None, 7])
+def test_a_rollback_from_python_needs_a_reason_that_can_be_kept(api, reason):
+    orchestrator = SagaOrchestrator()
+    saga = orchestrator.start_cashout_saga(bet_slip_id=123, user_id=456)
+
+    with pytest.raises(InputInvalid) as refused:
+        orchestrator.rollback_cashout_saga(saga_transaction_id=saga.id, reason=reason)
+
+    assert list(refused.value.faults) == ["reason"]
+    with pytest.raises(SagaNotFound):
+        orchestrator.rollback_cashout_saga(saga_transaction_id=7, reason="User cancelled")
+
+
+def test_a_start_from_python_can_be_repeated_safely(api):
+    orchestrator = SagaOrchestrator()
+    slip = {"bet_slip_id": 123, "user_id": 456, "idempotency_key": "tap-1"}
+
+    assert orchestrator.start_cashout_saga(**slip).id == orchestrator.start_cashout_saga(**slip).id
+    assert len(api.participants.calls) == 6
+    with pytest.raises(IdempotencyConflict):
+        orchestrator.start_cashout_saga(**{**slip, "user_id": 457})

@@ -5,6 +5,7 @@ import logging
 import logging.config
 import re
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -159,6 +160,34 @@ def test_wrong_data_is_answered_with_what_is_wrong_and_nothing_is_stored(api, ch
     assert set(result) >= FAILURE
     assert (result["success"], result["failed_step"], error in result["error"]) == (False, None, True)
     assert not SagaRow.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("payment_method", "ca\0rd"), ("flight_date", date(2024, 1, 20)), ("passengers", [...]), ("meal\0", "none"),
+     ("total_fare", float("nan")), ("total_fare", Decimal("NaN")), ("flight_id", {1, 2}), ("seat_class", "\ud800"),
+     ("passengers", [{"first_name": "J\0hn", "last_name": "Doe", "gender": "male"}]), ((1, 2), "x")],
+)  # fmt: skip
+def test_data_that_json_cannot_carry_is_answered_as_wrong_data_is(api, field, value):
+    result = BookingSAGAOrchestrator().start_booking_saga({**DATA, field: value})
+
+    assert set(result) >= FAILURE
+    assert (result["success"], result["failed_step"], result["status"]) == (False, None, None)
+    assert str(field).rstrip("\0") in result["error"]
+    assert "cannot be JSON" in result["error"]
+    json.dumps(result)
+    assert not SagaRow.objects.exists()
+
+
+@pytest.mark.parametrize("data", [None, [], "flight 123", 123])
+def test_data_that_is_no_dictionary_is_answered_as_wrong_data_is(api, data):
+    result = BookingSAGAOrchestrator().start_booking_saga(data)
+
+    assert (result["success"], "dictionary" in result["error"]) == (False, True)
+
+
+def test_a_passenger_that_is_no_dictionary_is_answered_as_wrong_data_is(api):
+    assert "passengers[0]" in create(passenger_data=["John"])["error"]
 
 
 def test_a_database_that_does_not_answer_is_a_failure_that_says_so(api, monkeypatch):
