@@ -4,8 +4,8 @@ from typing import Any
 
 from domain.events import EventType, SagaStatus
 from domain.lint import Severity
+from domain.step_progress import StepStatus
 from domain.workflows.cashout import CASHOUT as CASHOUT_FLOW
-from domain.workflows.cashout import StepStatus
 from domain.workflows.commandes import COMMANDES, EtatSaga
 from domain.workflows.order_processing import ORDER_PROCESSING
 from domain.workflows.partner_creation import PARTNER_CREATION
@@ -481,7 +481,10 @@ CASHOUT_STEP = _object(
     {
         "name": {"type": "string", "enum": [step.name for step in CASHOUT_FLOW.steps]},
         "order": COUNT,
-        "status": {"type": "string", "enum": [status.value for status in StepStatus]},
+        "status": {
+            "type": "string",
+            "enum": [status.value for status in StepStatus if status is not StepStatus.NOT_NEEDED],
+        },
         "attempts": COUNT,
         "compensation_attempts": COUNT,
         "started_at": _or_null(TIME),

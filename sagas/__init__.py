@@ -1,1 +1,1 @@
-"""Where programs import the cash-out calls from; what they do is in `interfaces/cashout.py`."""
+"""Where programs import the cash-out calls and stored sagas from; what they do is in `interfaces/cashout.py`."""

@@ -4,13 +4,13 @@ Three reads find out what the bet is worth now, three calls move it: the wallet,
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from domain.definition import Request, SagaDefinition, Step
 from domain.entities import Saga
-from domain.events import Action, EventType, SagaEvent, SagaStatus
+from domain.events import SagaEvent, SagaStatus
+from domain.step_progress import StepProgress, StepStatus, steps_of
 
 ANY_BOOKMAKER = {"bookmaker_type": "SYSTEM", "bookmaker_id": "system"}
 """Who holds the bet when the client does not say: the house."""
@@ -131,87 +131,6 @@ CASHOUT = SagaDefinition(
 DEFINITIONS = (CASHOUT,)
 
 
-class StepStatus(StrEnum):
-    """How far one step of a cash-out is."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    COMPENSATING = "COMPENSATING"
-    COMPENSATED = "COMPENSATED"
-    COMPENSATION_FAILED = "COMPENSATION_FAILED"
-
-
-_FOLLOWS = {
-    (EventType.ATTEMPT_SCHEDULED, Action.DO): StepStatus.RUNNING,
-    (EventType.ATTEMPT_SCHEDULED, Action.UNDO): StepStatus.COMPENSATING,
-    (EventType.STEP_SUCCEEDED, Action.DO): StepStatus.COMPLETED,
-    (EventType.STEP_SKIPPED, Action.DO): StepStatus.COMPLETED,
-    (EventType.STEP_FAILED, None): StepStatus.FAILED,
-    (EventType.UNDO_SUCCEEDED, Action.UNDO): StepStatus.COMPENSATED,
-    (EventType.STEP_SKIPPED, Action.UNDO): StepStatus.COMPENSATED,
-}
-_ENDS = frozenset({StepStatus.COMPLETED, StepStatus.FAILED})
-
-
-@dataclass(slots=True)
-class StepProgress:
-    """One step, as the events of its saga tell it."""
-
-    name: str
-    order: int
-    status: StepStatus = StepStatus.PENDING
-    attempts: int = 0
-    compensation_attempts: int = 0
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    error: str | None = None
-
-    def take(self, event: SagaEvent) -> None:
-        """An event of this step."""
-        if event.type is EventType.ATTEMPT_SCHEDULED:
-            self._begin(event)
-        elif event.type is EventType.ATTEMPT_FAILED:
-            self.error = event.reason
-            if event.due_at is None:
-                given_up = event.action is Action.UNDO
-                self._stand(StepStatus.COMPENSATION_FAILED if given_up else StepStatus.FAILED, event)
-        status = _FOLLOWS.get((event.type, event.action))
-        if status:
-            self._stand(status, event)
-
-    def as_dict(self, output: Any) -> dict[str, Any]:
-        """The published shape of a step; `duration` is seconds from its first call to its end."""
-        ended = self.completed_at and self.started_at and (self.completed_at - self.started_at).total_seconds()
-        return {
-            "name": self.name,
-            "order": self.order,
-            "status": self.status,
-            "attempts": self.attempts,
-            "compensation_attempts": self.compensation_attempts,
-            "started_at": self.started_at,
-            "completed_at": self.completed_at,
-            "duration": ended,
-            "error": self.error,
-            "output": output,
-        }
-
-    def _begin(self, event: SagaEvent) -> None:
-        if event.action is Action.UNDO:
-            self.compensation_attempts += 1
-            return
-        self.attempts += 1
-        self.started_at = self.started_at or event.due_at
-
-    def _stand(self, status: StepStatus, event: SagaEvent) -> None:
-        self.status = status
-        if status in _ENDS:
-            self.completed_at = event.at
-        if status is StepStatus.COMPLETED:
-            self.error = None
-
-
 @dataclass(frozen=True, slots=True)
 class CashoutSaga:
     """A saga read as a cash-out."""
@@ -220,13 +139,7 @@ class CashoutSaga:
 
     def steps(self) -> list[StepProgress]:
         """Every step, in order, with how far it is."""
-        steps = {
-            step.name: StepProgress(step.name, order) for order, step in enumerate(self.saga.definition.steps, start=1)
-        }
-        for event in self.saga.history:
-            if event.step:
-                steps[event.step].take(event)
-        return list(steps.values())
+        return steps_of(self.saga)
 
     def standing(self) -> set[str]:
         """The steps at which it stands: whose call it waits for, whose undo was given up, or else at which it failed.

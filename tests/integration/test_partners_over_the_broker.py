@@ -1,4 +1,5 @@
-"""Five hundred partners over a real broker that is killed in their midst: none lost, none twice, all told in order."""
+"""Partners over a real broker: the published example; and five hundred while the broker is killed in their midst: none
+lost, none twice, all told in order."""
 
 import json
 import os
@@ -25,6 +26,8 @@ from infrastructure.models import OutboxRow, SagaRow
 from infrastructure.pulsar_bus import PulsarSubscriber
 from infrastructure.saga_store import PostgresSagaStore
 from saga_service import bootstrap
+from tests.contract.api_support import Api, MovedClock, Scripted
+from tests.contract.examples_support import PARTNER_STARTED, PARTNER_STATUS, START_PARTNER, curl, same_shape
 from tests.contract.participants_support import Participant, running
 
 ROOT = Path(__file__).parents[2]
@@ -139,6 +142,36 @@ def test_no_partner_is_lost_and_no_alliance_made_twice_when_the_broker_is_killed
         for saga_id, row in sagas.items():
             assert events.heard[saga_id] == list(range(1, row.seq + 1)), "every event, in order"
         _check_ledgers(sagas, integraciones, alianzas)
+
+
+@contextmanager
+def everything(directory: Path) -> Iterator[tuple[Participant, Participant]]:
+    """The broker, both participants and a worker."""
+    url = broker.ensure_running(directory / "broker")
+    with ExitStack() as stack:
+        integraciones = stack.enter_context(running("integraciones", directory, "--broker", url))
+        alianzas = stack.enter_context(running("alianzas", directory, "--broker", url))
+        stack.enter_context(worker(url, integraciones))
+        yield integraciones, alianzas
+
+
+def test_the_published_example_creates_the_partner_and_its_alliance(engine, directory, monkeypatch):
+    built = bootstrap.platform()
+    monkeypatch.setattr(bootstrap, "platform", lambda: replace(built, engine=engine))
+    api = Api(Scripted(), MovedClock())  # neither is used: the services and the worker are real
+    with everything(directory) as services:
+        started = curl(api, START_PARTNER).json()
+        saga_id = started["saga_id"]
+        same_shape(started, PARTNER_STARTED)
+        assert started["status"] == "started"
+        until(1)
+        shown = curl(api, f"curl http://localhost:5003/api/v1/saga/status/{saga_id}").json()
+        same_shape(shown, PARTNER_STATUS)
+        assert shown["saga"]["status"] == "completed"
+        assert shown["saga"]["partner_id"]
+        assert shown["saga"]["alliance_id"]
+        _check_ledgers({saga_id: SagaRow.objects.get(id=saga_id)}, *services)
+        assert curl(api, "curl http://localhost:5003/api/v1/saga/active").json()["total"] == 0
 
 
 def _check_ledgers(sagas: dict[str, SagaRow], *services: Participant) -> None:

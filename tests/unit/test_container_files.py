@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,9 @@ def test_grafana_finds_its_data_source_and_its_dashboards_and_opens_with_the_ove
     assert Path(mounts["/etc/grafana/provisioning"]) == ROOT / "monitoring" / "grafana" / "provisioning"
     home = Path(compose["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
     assert (Path(mounts[inside]) / home.relative_to(inside)).is_file()
+
+
+def test_the_image_has_every_package_and_script_that_is_published():
+    taken = {line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] == "!"}
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    assert {*packages["root_packages"], "manage.py", "run_saga_tests.py", "scripts"} <= taken

@@ -1,0 +1,1 @@
+"""Where programs import the flight bookings from; what they do is in `interfaces/booking.py`."""
