@@ -14,7 +14,7 @@ from domain.definition import Publish, Request, SagaDefinition, Step
 from domain.events import FORWARD, Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import NotAllowed
 from domain.operations import Operated
-from domain.outcomes import CallFacts, Outcome, Postponed, Succeeded, Unavailable, Unknown
+from domain.outcomes import CallFacts, Outcome, Postponed, Rejected, Succeeded, Unavailable, Unknown
 from domain.progress import Origin
 
 MOST_TAKEOVERS = 10
@@ -111,6 +111,22 @@ class Saga(Operated):
             raise NotAllowed("The saga is paused. Deliver the message again when it is resumed.")
         self._record_message(Answer(work, work.pending, Succeeded(dict(message))), now)
         self._continue(now)
+        return self._take()
+
+    def end_wait(
+        self, outcome: Rejected | Unavailable | Unknown, now: datetime, step: str, item: int | None = None
+    ) -> list[SagaEvent]:
+        """Stop waiting for a message that will not come; the step ends as `outcome` says.
+
+        None is what it does when the saga does not wait there. Raises NotAllowed while the saga is paused.
+        """
+        for work in self._pending:
+            if (work.step.name, work.item) == (step, item) and work.pending and work.pending.action is Action.AWAIT:
+                if self.status is SagaStatus.PAUSED:
+                    raise NotAllowed("The saga is paused.")
+                self._record_message(Answer(work, work.pending, outcome), now)
+                self._continue(now)
+                break
         return self._take()
 
     def postpone(self, postponed: Postponed, now: datetime, of: Task) -> list[SagaEvent]:

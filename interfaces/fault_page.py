@@ -93,11 +93,12 @@ def _shown(definition: SagaDefinition) -> dict[str, Any]:
 
 
 def _step(step: Step) -> dict[str, Any]:
-    """A step, and how a correlation id says that it is to fail; one that is done by a message cannot be told to."""
+    """A step, and how a correlation id says that it is to fail; one that nobody answers cannot be told to."""
+    answered = step.action or (step.publish and step.awaits)
     awaited = _("waits for %(types)s") % {"types": ", ".join(step.awaits.types)} if step.awaits else ""
     return {
         "name": step.name,
         "place": step.action.service if step.action else step.publish.topic if step.publish else awaited,
         "undoable": step.undoable,
-        "marks": {outcome: FaultScenario(step.name, outcome).mark() for outcome in OUTCOMES} if step.action else None,
+        "marks": {outcome: FaultScenario(step.name, outcome).mark() for outcome in OUTCOMES} if answered else None,
     }

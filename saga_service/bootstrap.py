@@ -14,7 +14,7 @@ from django.db import OperationalError, connection
 
 from application.messages import Inbox, Relay, Trigger
 from application.operations import Operations
-from application.ports import Participants, Subscriber
+from application.ports import Outbox, Participants, Subscriber
 from application.publishing import Publisher
 from application.saga_orchestrator import ANSWER_WITHIN, OVERHEAD, SagaOrchestrator, lease_for
 from domain.lint import Limits
@@ -22,7 +22,7 @@ from domain.workflows import shipped_definitions
 from infrastructure import booking_log, health, metrics, observation
 from infrastructure.bulk_store import PostgresBulkStore
 from infrastructure.definition_store import DefinitionStore
-from infrastructure.fault_injection import FaultInjection
+from infrastructure.fault_injection import FaultInjection, FaultyOutbox
 from infrastructure.guard import Guard
 from infrastructure.http_participants import HttpParticipants
 from infrastructure.notices import PostgresNotices
@@ -109,11 +109,17 @@ def messaging() -> Messaging | None:
     from infrastructure.pulsar_bus import PulsarPublisher, PulsarSubscriber  # noqa: PLC0415 - as below
 
     return Messaging(
-        Relay(PostgresOutbox(EVENTS_TOPIC), PulsarPublisher(url)),
+        Relay(relayed(), PulsarPublisher(url)),
         inbox()(engine(), metrics.observe_message, triggers()),
         PulsarSubscriber(url),
         awaited_topics,
     )
+
+
+def relayed() -> Outbox:
+    """What a worker empties; where the environment allows it, sagas can be told to fail at their messages."""
+    faults = settings.SAGA_ORCHESTRATOR_CONFIG["FAULT_INJECTION"]
+    return FaultyOutbox(EVENTS_TOPIC, engine()) if faults else PostgresOutbox(EVENTS_TOPIC)
 
 
 def inbox() -> type[Inbox]:

@@ -1,5 +1,6 @@
 """A step that is told to fail on the page /saga/test, and what was done being undone, there and in the console."""
 
+import pytest
 from playwright.sync_api import expect
 
 
@@ -21,3 +22,28 @@ def test_a_step_fails_on_the_test_page_and_the_undo_is_seen_there_and_in_the_con
     failed = page.locator(".timeline li").filter(has_text="creation_commande")
     expect(failed.first.locator(".bar[data-outcome=rejected]")).to_have_count(1)
     expect(page.locator("#explanation")).to_contain_text("told to fail")
+
+
+@pytest.mark.parametrize(
+    ("workflow", "failing", "undone"),
+    [
+        ("commandes", "creation_commande", ["reservation_stock"]),
+        ("cashout_flow", "cashout_completion", ["wallet_credit", "liability_update"]),
+        ("order_processing", "confirm_order", ["create_order", "process_payment"]),
+        ("flight_booking", "CONFIRM_BOOKING", ["RESERVE_SEAT", "DEDUCT_LOYALTY_POINTS", "PROCESS_PAYMENT"]),
+        ("partner_creation", "create_alliance", ["create_partner"]),
+    ],
+)
+def test_every_workflow_can_be_run_with_any_step_to_fail(page, workflow, failing, undone):
+    page.goto("/saga/test")
+    page.locator("#workflow").select_option(workflow)
+    steps = page.locator("#steps li")
+    expect(page.locator("#choices input")).to_have_count(1 + steps.count())
+    page.locator(f"#choices input[value={failing}]").check()
+    page.locator("#slow").uncheck()
+    page.locator("#run").click()
+
+    expect(page.locator("#outcome-of-run")).to_contain_text("COMPENSATED")
+    expect(page.locator("#outcome-of-run")).to_contain_text(f"{failing} was told to fail")
+    expect(steps.filter(has=page.locator(".failed"))).to_contain_text([failing])
+    expect(steps.filter(has=page.locator(".undoing"))).to_contain_text(undone)

@@ -7,9 +7,9 @@ import pytest
 
 from domain.definition import Await, Publish
 from domain.exceptions import DefinitionInvalid, NotAllowed
-from domain.outcomes import Rejected, Unknown
+from domain.outcomes import Rejected, Unavailable, Unknown
 from domain.workflows.partner_creation import ANSWERS, COMMANDS, PARTNER_CREATION
-from tests.support.dialogue import SAGA_ID, START, Dialogue, step, workflow
+from tests.support.dialogue import ANNA, SAGA_ID, START, Dialogue, step, workflow
 
 PARTNER = {"nombre": "Example", "email": "p@example.com", "telefono": "+1234567890", "direccion": "123 Main Street"}
 CREATE = "POST integraciones /api/v1/saga/partners"
@@ -195,3 +195,26 @@ def test_a_step_of_messages_is_checked(options, fault):
     with pytest.raises(DefinitionInvalid, match=fault.split()[0]) as caught:
         workflow(step("a", **options))
     assert any(fault in found for found in caught.value.faults)
+
+
+class TestAWaitThatIsEnded:
+    @pytest.mark.parametrize("outcome", [Rejected("no"), Unavailable("nobody"), Unknown("lost")])
+    def test_fails_the_step_as_it_is_told_and_what_was_done_is_undone(self, outcome):
+        dialogue = waiting()
+        dialogue.saga.end_wait(outcome, START, "create_alliance")
+        assert (dialogue.saga.failure.step, dialogue.saga.failure.outcome) == ("create_alliance", outcome.kind)
+        dialogue.expect(DELETE).ok().ends("COMPENSATED", "compensated")
+        cancels = [event for event in dialogue.saga.history if event.output == {"topic": CANCEL[0], "body": CANCEL[1]}]
+        assert len(cancels) == (outcome.kind != "rejected"), "what may have been heard is cancelled"
+
+    def test_is_one_that_the_saga_is_at(self):
+        dialogue = waiting()
+        assert dialogue.saga.end_wait(Rejected("no"), START, "create_partner") == []
+        assert dialogue.saga.end_wait(Rejected("no"), START, "create_alliance") != []
+        assert dialogue.saga.end_wait(Rejected("no"), START, "create_alliance") == []
+
+    def test_is_not_ended_while_the_saga_is_paused(self):
+        dialogue = waiting()
+        dialogue.saga.pause(ANNA, START)
+        with pytest.raises(NotAllowed):
+            dialogue.saga.end_wait(Rejected("no"), START, "create_alliance")
