@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from application.ports import Seen
@@ -11,7 +12,7 @@ from application.saga_orchestrator import SagaOrchestrator
 from domain.calls import Task
 from domain.definition import Publish, Request, Step
 from domain.entities import Saga
-from domain.events import SagaEvent
+from domain.events import Action, SagaEvent, SagaStatus
 from domain.exceptions import LeaseLost, NotAllowed, SagaDriven
 from domain.operations import By
 from domain.sentences import said
@@ -47,6 +48,20 @@ def _refusal(saga: Saga, act: Act, now: datetime) -> str | None:
         return None if act(copy, By(actor="", reason="asked"), now) else ""
     except NotAllowed as error:
         return error.sentence
+
+
+def skips(seen: Seen) -> list[dict[str, Any]]:
+    """The steps and undos that could be taken as done by hand now: where the saga stands, and what it owes."""
+    stands = seen.saga
+    if stands.finished:
+        return []
+    undoing = SagaStatus.COMPENSATING in {stands.status, stands.held_from if stands.held else None}
+    if undoing:
+        return [{"action": Action.UNDO.value, "place": place} for place in stands.debts()]
+    places = [waiting.place for waiting in stands.waiting()]
+    if stands.failure and stands.failure.place not in places:
+        places.append(stands.failure.place)
+    return [{"action": Action.DO.value, "place": place} for place in places]
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,9 @@ class SagaStore(Protocol):
     def load(self, saga_id: UUID) -> Saga:
         """The saga as its stored events left it. Raises SagaNotFound."""
 
+    def load_all(self, ids: Sequence[UUID]) -> dict[UUID, Saga]:
+        """These sagas, those of them that there are and that this release can read."""
+
     def look(self, saga_id: UUID) -> Seen:
         """The saga and its driver. Raises SagaNotFound."""
 

@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, combinations, groupby
@@ -160,6 +161,14 @@ class PostgresSagaStore:
         if not history:
             raise SagaNotFound(said("there is no saga %(saga)s", saga=saga_id))
         return self._restore(history)
+
+    def load_all(self, ids: Sequence[UUID]) -> dict[UUID, Saga]:
+        """See `SagaStore`. One statement, however many."""
+        found = {}
+        for saga_id, history in self._histories(list(ids)).items():
+            with suppress(*_UNREADABLE):
+                found[saga_id] = self._restore(history)
+        return found
 
     def look(self, saga_id: UUID) -> Seen:
         """See `SagaStore`. Its events are read first: a driver who comes between is seen, or fenced by `seq`."""

@@ -17,14 +17,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from application.messages import signal
-from application.operations import WHOLE, Act, refusals
+from application.operations import WHOLE, Act, refusals, skips
 from domain.entities import Saga
 from domain.events import Action
 from domain.exceptions import NotAllowed, NotAwaited, SagaDriven
 from domain.operations import By
 from interfaces.callers import OPERATOR
 from interfaces.console.access import page
-from interfaces.console.saga import pretty, skips
+from interfaces.console.saga import pretty
 from interfaces.console.words import told
 from interfaces.operations_api import ENDS, LONGEST_REASON
 from interfaces.platform import engine, platform

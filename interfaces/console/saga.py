@@ -8,10 +8,9 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 
-from application.operations import refusals
-from application.ports import Seen
+from application.operations import refusals, skips
 from domain.entities import Saga
-from domain.events import Action, SagaStatus
+from domain.events import SagaStatus
 from interfaces.callers import CLIENT, OPERATOR, READER
 from interfaces.console.access import page
 from interfaces.console.drawing import state_svg
@@ -55,20 +54,6 @@ def _shown(saga_id: UUID) -> dict[str, Any]:
 def _passed(saga: Saga) -> list[str]:
     """The states that it was in, in order; what merely stood longer is one."""
     return [state for state, _ in groupby(event.state for event in saga.history)]
-
-
-def skips(seen: Seen) -> list[dict[str, Any]]:
-    """The steps and undos that could be taken as done by hand now: where the saga stands, and what it owes."""
-    stands = seen.saga
-    if stands.finished:
-        return []
-    undoing = SagaStatus.COMPENSATING in {stands.status, stands.held_from if stands.held else None}
-    if undoing:
-        return [{"action": Action.UNDO.value, "place": place} for place in stands.debts()]
-    places = [waiting.place for waiting in stands.waiting()]
-    if stands.failure and stands.failure.place not in places:
-        places.append(stands.failure.place)
-    return [{"action": Action.DO.value, "place": place} for place in places]
 
 
 def _attempts(saga: Saga) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The pages at /admin/: who may see them, what they show, and the verbs, which ask for a reason."""
 
+import re
 from uuid import UUID
 
 import api_support
@@ -19,6 +20,7 @@ SLIP = {"bet_slip_id": 123, "user_id": 456}
 PAGES = [
     "/admin/",
     "/admin/sagas/",
+    "/admin/steps/",
     "/admin/events/",
     "/admin/definitions/",
     f"/admin/definitions/cashout_flow/{CASHOUT.version}/",
@@ -77,7 +79,7 @@ def test_a_page_is_shown_in_no_frame_and_cached_by_nobody(browser, api, path):
 
 def test_the_first_page_leads_to_the_others(browser):
     page = browser.get("/admin/").content.decode()
-    assert all(f'href="/admin/{name}/"' in page for name in ("sagas", "events", "definitions", "auth/user"))
+    assert all(f'href="/admin/{name}/"' in page for name in ("sagas", "steps", "events", "definitions", "auth/user"))
 
 
 def test_the_sagas_are_listed_filtered_and_paged_by_key(browser, api):
@@ -120,6 +122,57 @@ def test_a_saga_is_shown_with_its_history(browser, api):
     assert "<b>locked" not in page
     assert "undo_succeeded" in browser.get("/admin/events/").content.decode()
     assert browser.get(f"/admin/sagas/{UNKNOWN_ID}/").status_code == 404
+
+
+def rows_of(page):
+    """The table of steps: place, status, attempts, undo attempts, error."""
+    table = page.partition("<th>Undo attempts</th>")[2].partition("</table>")[0]
+    rows = (re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in table.split("<tr>")[1:])
+    return [(*cells[-9:-5], cells[-1]) for cells in rows if len(cells) > 9]
+
+
+def test_a_sagas_steps_are_shown_with_how_far_each_is(browser, api):
+    saga_id = start(api, liability_update=Rejected("<b>locked</b>"))
+
+    assert rows_of(browser.get(f"/admin/sagas/{saga_id}/").content.decode()) == [
+        ("cashout_validation", "COMPLETED", "1", "0", ""),
+        ("live_odds_fetch", "COMPLETED", "1", "0", ""),
+        ("cashout_quote", "COMPLETED", "1", "0", ""),
+        ("wallet_credit", "COMPENSATED", "1", "1", ""),
+        ("liability_update", "FAILED", "1", "0", "&lt;b&gt;locked&lt;/b&gt;"),
+        ("cashout_completion", "PENDING", "0", "0", ""),
+    ]
+
+
+def test_the_steps_of_all_sagas_are_listed_filtered_and_paged_with_their_sagas(browser, api):
+    done = [start(api) for _ in range(2)]
+    failed = start(api, cashout_validation=Rejected("not yours"))
+
+    page = browser.get("/admin/steps/").content.decode()
+    assert len(rows_of(page)) == 18
+    page = browser.get("/admin/steps/?status=FAILED&workflow=cashout_flow").content.decode()
+    assert [row[:2] for row in rows_of(page)][:2] == [("cashout_validation", "FAILED"), ("live_odds_fetch", "PENDING")]
+    assert f"/admin/sagas/{failed}/" in page
+    assert f"?limit=1&amp;cursor={failed}" in browser.get("/admin/steps/?limit=1").content.decode()
+    assert len(rows_of(browser.get(f"/admin/steps/?limit=1&cursor={failed}").content.decode())) == 6
+    assert done[0] not in page
+    assert "must be one of RUNNING" in browser.get("/admin/steps/?status=DONE").content.decode()
+
+
+def test_the_list_of_steps_costs_the_same_whatever_is_on_it(browser, api, django_assert_max_num_queries):
+    for _ in range(6):
+        start(api)
+    browser.get("/admin/steps/")
+    with django_assert_max_num_queries(6):
+        browser.get("/admin/steps/")
+
+
+def test_the_steps_of_an_order_have_a_row_an_item(browser, api):
+    order = api.order().json()["saga_id"]
+
+    assert ("reservation_stock[0]", "COMPLETED") in [
+        row[:2] for row in rows_of(browser.get(f"/admin/sagas/{order}/").content.decode())
+    ]
 
 
 def test_personal_data_is_masked_on_the_pages_and_not_in_the_api(browser, api):
@@ -177,6 +230,72 @@ def test_a_verb_is_done_to_every_saga_chosen_and_says_how_each_went(browser, api
     assert "is not a saga&#x27;s id" in page
     assert [status(api, saga_id) for saga_id in (waiting, done)] == ["PAUSED", "COMPLETED"]
     assert "COMPLETED, completed" in act(browser, waiting, "resolve-completed").content.decode()
+
+
+def skip(browser, saga_id, place, output=""):
+    asked = {"saga": saga_id, "verb": "skip", "reason": "ticket 7", "place": place, "output": output}
+    return browser.post("/admin/sagas/act/", asked, follow=True)
+
+
+def test_a_step_is_taken_as_done_by_hand(browser, api):
+    saga_id = start(api, wallet_credit=Unavailable("busy", 8.0))
+    page = browser.get(f"/admin/sagas/{saga_id}/").content.decode()
+    assert '<option value="do:wallet_credit">do of wallet_credit</option>' in page
+
+    page = skip(browser, saga_id, "do:wallet_credit", output='{"transaction_id": "t-9"}').content.decode()
+
+    assert f"{saga_id}: RUNNING" in page
+    (event,) = [
+        event
+        for event in api.get(f"/api/sagas/transactions/{saga_id}/events/").json()["results"]
+        if event["type"] == "step_skipped"
+    ]
+    assert (event["step"], event["action"], event["actor"], event["reason"]) == (
+        "wallet_credit",
+        "do",
+        "anna",
+        "ticket 7",
+    )
+    assert event["output"] == {"transaction_id": "t-9"}
+
+
+def test_an_undo_is_taken_as_done_by_hand(browser, api):
+    refused = {"liability_update": Rejected("locked"), "wallet_credit:undo": Rejected("the money is spent")}
+    saga_id = start(api, **refused)
+    assert status(api, saga_id) == "STUCK"
+    page = browser.get(f"/admin/sagas/{saga_id}/").content.decode()
+    assert '<option value="undo:wallet_credit">undo of wallet_credit</option>' in page
+
+    page = skip(browser, saga_id, "undo:wallet_credit").content.decode()
+
+    assert f"{saga_id}: COMPENSATED" in page
+    assert 'name="place"' not in page, "there is nothing left to skip"
+
+
+@pytest.mark.parametrize(
+    ("place", "output", "said"),
+    [
+        ("", "", "Choose what to do"),
+        ("wallet_credit", "", "Choose what to do"),
+        ("do:liability_update", "", "has not come to liability_update yet"),
+        ("undo:wallet_credit", "", "there is no undo to skip"),
+        ("do:wallet_credit", "{", "is not JSON"),
+        ("do:wallet_credit", '"\\u0000"', "NUL"),
+    ],
+)
+def test_what_cannot_be_skipped_is_said_and_nothing_is_done(browser, api, place, output, said):
+    saga_id = start(api, wallet_credit=Unavailable("busy", 8.0))
+
+    assert said in skip(browser, saga_id, place, output=output).content.decode()
+    assert status(api, saga_id) == "RUNNING"
+
+
+def test_who_may_only_read_cannot_skip(reader, api):
+    saga_id = start(api, wallet_credit=Unavailable("busy", 8.0))
+
+    assert 'name="place"' not in reader.get(f"/admin/sagas/{saga_id}/").content.decode()
+    assert skip(reader, saga_id, "do:wallet_credit").status_code == 403
+    assert status(api, saga_id) == "RUNNING"
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,14 @@ def test_the_trace_of_a_saga_is_read_back_with_it(store):
     assert same(store.load(saga.id), saga)
 
 
+def test_several_sagas_are_read_at_once_and_an_unknown_one_is_left_out(store):
+    sagas = [driven(store)[0] for _ in range(3)]
+    found = store.load_all([sagas[2].id, uuid4(), sagas[0].id])
+    assert set(found) == {sagas[0].id, sagas[2].id}
+    assert all(same(found[saga.id], saga) for saga in (sagas[0], sagas[2]))
+    assert store.load_all([]) == {}
+
+
 def test_an_unknown_saga_is_not_found(store):
     with pytest.raises(SagaNotFound):
         store.load(uuid4())

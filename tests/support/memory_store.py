@@ -100,6 +100,9 @@ class MemorySagaStore:
             raise SagaNotFound(f"there is no saga {saga_id}")
         return self.rows[saga_id].saga()
 
+    def load_all(self, ids: Sequence[UUID]) -> dict[UUID, Saga]:
+        return {saga_id: self.rows[saga_id].saga() for saga_id in ids if saga_id in self.rows}
+
     def look(self, saga_id: UUID) -> Seen:
         saga = self.load(saga_id)
         return Seen(saga, self.rows[saga_id].owner, self.rows[saga_id].lease_expires_at)
