@@ -96,6 +96,8 @@ class Configuration:
     """Whether OpenTelemetry traces are sent."""
     log_directory: str | None
     """Where the booking's log files are written; None writes none."""
+    log_correlation: bool
+    """Whether their lines end with the correlation id."""
     fault_injection: bool
     """Whether sagas may be told to fail on purpose."""
     metrics: bool
@@ -133,6 +135,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         log_file=observability.log_file(environment, faults),
         tracing=observability.tracing(environment, faults),
         log_directory=_directory(environment, "SAGA_LOG_DIRECTORY", faults),
+        log_correlation=_flag(environment, "SAGA_LOG_CORRELATION", faults),
         fault_injection=_flag(environment, "SAGA_FAULT_INJECTION", faults),
         metrics=_flag({"SAGA_METRICS": "True", **environment}, "SAGA_METRICS", faults),
         database=_database(environment, faults),

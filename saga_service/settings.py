@@ -155,7 +155,9 @@ LOGGING: dict[str, Any] = {
     },
 }
 if CONFIGURATION.log_directory:
-    LOGGING = booking_log.with_files(LOGGING, CONFIGURATION.log_directory, CONFIGURATION.log_level)
+    LOGGING = booking_log.with_files(
+        LOGGING, CONFIGURATION.log_directory, CONFIGURATION.log_level, correlation=CONFIGURATION.log_correlation
+    )
 for _name, _level in CONFIGURATION.log_levels.items():
     _logger = LOGGING["root"] if _name == "root" else LOGGING["loggers"].setdefault(_name, {})
     _logger["level"] = _level

@@ -317,12 +317,17 @@ def test_the_scenarios_need_fault_injection(api, tmp_path):
 # --- log files ------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=[False, True], ids=["as published", "with correlation ids"])
+def correlation(request):
+    return request.param
+
+
 @pytest.fixture
-def logs(tmp_path):
+def logs(tmp_path, correlation):
     """The two files, as the settings would set them up."""
     before = {name: logging.getLogger(name).handlers[:] for name in booking_log.FILES}
     empty = {"version": 1, "disable_existing_loggers": False, "formatters": {}, "handlers": {}, "loggers": {}}
-    logging.config.dictConfig(booking_log.with_files(empty, str(tmp_path), "DEBUG"))
+    logging.config.dictConfig(booking_log.with_files(empty, str(tmp_path), "DEBUG", correlation=correlation))
     yield tmp_path
     for name, handlers in before.items():
         for handler in logging.getLogger(name).handlers:
@@ -330,15 +335,22 @@ def logs(tmp_path):
         logging.getLogger(name).handlers = handlers
 
 
-def test_what_happens_is_written_in_the_documented_format(faults_on, logs, monkeypatch):
+def test_what_happens_is_written_in_the_documented_format(faults_on, logs, correlation, monkeypatch):
     observe = bootstrap.platform().engine.observe
     engine_with(monkeypatch, observe=booking_log.observed(observe))
     result = book("process_payment")
 
     lines = (logs / "saga_orchestrator.log").read_text().splitlines()
-    shape = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - \[flight\.saga_orchestrator\] - [A-Z]+ - \[[A-Z]+\] .+ \[(\S+)\]"
-    assert {re.fullmatch(shape, line)[1] for line in lines} == {result["correlation_id"]}
-    assert " - INFO - [SAGA] Starting booking SAGA [" in lines[0]
+    end = f" [{result['correlation_id']}]" if correlation else ""
+    shape = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - \[flight\.saga_orchestrator\] - ([A-Z]+ - \[[A-Z]+\] .+)"
+    said = [re.fullmatch(shape, line)[1] for line in lines]
+    assert said[:3] == [
+        f"INFO - [SAGA] Starting booking SAGA{end}",
+        f"INFO - [QUEUE] Executing step: RESERVE_SEAT{end}",
+        f"INFO - [SAGA] ✅ Step RESERVE_SEAT completed successfully{end}",
+    ]
+    assert all(line.endswith(result["correlation_id"] + "]") == correlation for line in lines)
+    assert sum("✅" in line for line in lines) == 2
     (booked,) = (logs / "saga_bookings.log").read_text().splitlines()
     assert json.loads(booked) == result
 
