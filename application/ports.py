@@ -243,6 +243,16 @@ class Outbox(Protocol):
         """Send one of them after all, or let it go; False when there is no such."""
 
 
+class Rates(Protocol):
+    """Counts requests, for all processes together."""
+
+    def count(self, scope: str, caller: str, now: datetime, limit: int) -> int:
+        """Count one more, and say how many the caller has made in this minute of the clock: `limit` + 1 at most.
+
+        0 while it cannot be counted: what cannot be stored either is refused where it is stored.
+        """
+
+
 class Participants(Protocol):
     """The business services."""
 

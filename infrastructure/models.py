@@ -234,6 +234,20 @@ class BulkItemRow(models.Model):
         verbose_name = "saga of a bulk remedy"
 
 
+class RateRow(models.Model):
+    """How many requests of a scope a caller has made in the minute of the last one. Unlogged: a crash forgets it."""
+
+    pk = models.CompositePrimaryKey("scope", "caller")
+    scope = models.TextField()
+    caller = models.TextField()
+    minute = models.DateTimeField()
+    requests = models.IntegerField()
+
+    class Meta:
+        db_table = "saga_rates"
+        verbose_name = "request rate"
+
+
 class RollupRow(models.Model):
     """How many sagas started or ended in one span of time, with such a duration: what statistics are read from.
 

@@ -15,6 +15,7 @@ from interfaces import cashout
 from interfaces import documentation as docs
 from interfaces.callers import CLIENT, OPERATOR, READER
 from interfaces.listing import page_of_sagas
+from interfaces.rates import limit_rate
 from interfaces.starting import answer, start_saga, wait_budget
 
 LONGEST_REASON = 500
@@ -41,6 +42,7 @@ class RollbackView(APIView):
     @docs.cashout_rollback
     def post(self, request: Request) -> Response:
         """Undo everything that it did, in reverse order."""
+        limit_rate(request, CASHOUT.name)
         asked = _Asked(request, "saga_transaction_id", "reason")
         saga_id, reason = asked.saga_id(), asked.reason()
         asked.finish()
@@ -55,6 +57,7 @@ class RetryView(APIView):
     @docs.cashout_retry
     def post(self, request: Request, saga_id: UUID, step: str) -> Response:
         """Try the step again at which the cash-out stands."""
+        limit_rate(request, CASHOUT.name)
         if step not in STEPS:
             raise NotFound(f"A cash-out has no step {step!r}; it has {', '.join(STEPS)}.")
         asked = _Asked(request, "reason")

@@ -142,7 +142,10 @@ _PAGE = [_query("cursor", "`next` of the page before"), _query("limit", "1 to 20
 _NO_SAGA = {404: _problem("There is no such saga")}
 _BAD_QUERY = {400: _problem("A parameter is wrong; `errors` names it")}
 
-start = _start_route("Start a saga", "sagas", contracts.SAGA, contracts.START, {404: "There is no such workflow"})
+_TOO_OFTEN = {429: "The caller asks for cash-outs too often; `Retry-After` says for how long"}
+start = _start_route(
+    "Start a saga", "sagas", contracts.SAGA, contracts.START, {404: "There is no such workflow", **_TOO_OFTEN}
+)
 _SAGA_FILTERS = [
     _query("workflow", "Only this workflow"),
     _query("status", "Only this status"),
@@ -335,11 +338,12 @@ def _cashout_verb(summary: str, body: Schema) -> Callable[..., Any]:
         400: _problem("A field is wrong; nothing was changed"),
         404: _problem("There is no such cash-out, or no such step"),
         409: _problem("Its status does not allow it (`not_allowed`), or a driver owns it now (`saga_driven`)"),
+        **{status: _problem(text) for status, text in _TOO_OFTEN.items()},
     }
     return _route(summary, "cashout", answers, body=body, parameters=[header])
 
 
-cashout_start = _start_route("Start a cash-out", "cashout", contracts.CASHOUT, contracts.CASHOUT_INPUT)
+cashout_start = _start_route("Start a cash-out", "cashout", contracts.CASHOUT, contracts.CASHOUT_INPUT, _TOO_OFTEN)
 cashout_rollback = _cashout_verb("Undo a cash-out, also a completed one, last step first", contracts.CASHOUT_ROLLBACK)
 cashout_retry = _cashout_verb("Try the step again at which a cash-out stands", contracts.CASHOUT_RETRY)
 cashout_status = _route(

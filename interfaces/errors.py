@@ -115,6 +115,7 @@ def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
         return problem(400, "invalid", "Some fields are wrong.", errors=_plain(error.detail)), {}
     if isinstance(error, exceptions.APIException):
         headers = {"WWW-Authenticate": error.auth_header} if getattr(error, "auth_header", None) else {}
+        headers |= {"Retry-After": str(error.wait)} if isinstance(error, exceptions.Throttled) else {}
         return problem(error.status_code, error.get_codes(), str(error.detail)), headers
     return None, {}
 

@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 from application.bulk import BulkStore
 from application.messages import Inbox, Relay
 from application.operations import Operations
-from application.ports import Notices, Outbox, Retention, Subscriber
+from application.ports import Notices, Outbox, Rates, Retention, Subscriber
 from application.publishing import Publisher
 from application.queries import Check, Heartbeat, SagaQueries
 from application.saga_orchestrator import SagaOrchestrator
@@ -41,6 +41,7 @@ class Platform:
     notices: Callable[[], Notices]
     """Begins to listen for new work."""
     retention: Retention
+    rates: Rates
     publisher: Publisher
     bulk: BulkStore
     bulkhead: Callable[[int, float], None]

@@ -16,6 +16,7 @@ from domain.entities import Saga
 from domain.events import SagaStatus
 from interfaces.correlation import traceparent
 from interfaces.platform import engine
+from interfaces.rates import limit_rate
 
 DEFAULT_WAIT = 25.0
 """Seconds; the engine waits less where a call of the workflow may take so long that the gateway would give up first."""
@@ -28,7 +29,11 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 def start_saga(
     request: Request, workflow: str, given: Any, correlation_id: str | None = None, version: int | None = None
 ) -> Saga:
-    """Start the workflow for this HTTP request, and drive it for as long as the client waits."""
+    """Start the workflow for this HTTP request, and drive it for as long as the client waits.
+
+    Raises Throttled for a caller that asks too often.
+    """
+    limit_rate(request, workflow)
     return engine().start(
         StartRequest(
             workflow=workflow,

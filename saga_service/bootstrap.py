@@ -27,6 +27,7 @@ from infrastructure.guard import Guard
 from infrastructure.http_participants import HttpParticipants
 from infrastructure.notices import PostgresNotices
 from infrastructure.outbox_store import PostgresOutbox
+from infrastructure.rates import PostgresRates
 from infrastructure.retention import PostgresRetention
 from infrastructure.saga_queries import PostgresSagaQueries
 from infrastructure.saga_store import PostgresSagaStore
@@ -169,6 +170,7 @@ def platform() -> Platform:
         heartbeat=health.WorkerHeartbeat(),
         notices=PostgresNotices,
         retention=PostgresRetention(),
+        rates=PostgresRates(),
         publisher=publisher(),
         bulk=PostgresBulkStore(),
         messaging=messaging,

@@ -79,6 +79,8 @@ class Configuration:
     api_keys: tuple[ApiKey, ...]
     saga_timeout: float
     max_retries: int
+    cashout_rate: int
+    """Requests a minute of each caller that start, roll back or retry a cash-out; 0 does not limit them."""
     breaker_failures: int
     breaker_seconds: float
     participant_calls: int
@@ -124,6 +126,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         api_keys=_api_keys(environment, faults, debug=debug),
         saga_timeout=_number(environment, "SAGA_TIMEOUT", 30.0, 1, faults),
         max_retries=_whole(environment, "MAX_RETRIES", 3, 0, faults),
+        cashout_rate=_whole(environment, "SAGA_CASHOUT_RATE", 600, 0, faults),
         breaker_failures=_whole(environment, "SAGA_BREAKER_FAILURES", 5, 0, faults),
         breaker_seconds=_number(environment, "SAGA_BREAKER_SECONDS", 5.0, 0.1, faults),
         participant_calls=_whole(environment, "SAGA_PARTICIPANT_CALLS", 12, 3, faults),

@@ -25,6 +25,7 @@ SAGA_ORCHESTRATOR_CONFIG = {
     "SERVICES": dict(CONFIGURATION.services),
     "SAGA_TIMEOUT": CONFIGURATION.saga_timeout,
     "MAX_RETRIES": CONFIGURATION.max_retries,
+    "RATES": {"cashout_flow": CONFIGURATION.cashout_rate},  # requests a minute of each caller; 0 does not limit them
     "BREAKER_FAILURES": CONFIGURATION.breaker_failures,
     "BREAKER_SECONDS": CONFIGURATION.breaker_seconds,
     "PARTICIPANT_CALLS": CONFIGURATION.participant_calls,

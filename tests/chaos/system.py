@@ -277,6 +277,7 @@ class System:
             marker: value,
             "DATABASE_URL": f"postgresql://saga@127.0.0.1:{self.ports['wire']}/saga",
             "KONG_GATEWAY_URL": f"http://127.0.0.1:{self.ports['gateway']}",
+            "SAGA_CASHOUT_RATE": "0",  # one caller sends them all
             "SAGA_API_KEYS": f"chaos:saga-operator:{OWN_KEY}",
             "ALLOWED_HOSTS": "127.0.0.1",
             "CHAOS_MUTATION": self._mutation or "",

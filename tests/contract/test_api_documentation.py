@@ -18,13 +18,13 @@ api = api_support.api
 
 PAGES = ["/swagger/", "/api/docs/", "/redoc/", "/api/redoc/"]
 SCHEMAS = ["/api/schema/", "/swagger.json", "/swagger.yaml"]
-ERRORS = {400, 401, 403, 404, 406, 408, 411, 413, 415, 422, 500, 503}
+ERRORS = {400, 401, 403, 404, 406, 408, 411, 413, 415, 422, 429, 500, 503}
 
 CALLER, DATABASE = {400, 401, 403, 406, 500}, {503}
 STARTED = {201, 202, 409, 422, 502, 504} | CALLER | DATABASE
 BODY = {408, 411, 413, 415}
 STATUSES = {
-    ("post", "/api/sagas/start/"): STARTED | BODY | {404},
+    ("post", "/api/sagas/start/"): STARTED | BODY | {404, 429},
     ("get", "/api/sagas/transactions/"): {200} | CALLER | DATABASE,
     ("get", "/api/sagas/transactions/{saga_id}/"): {200, 404} | CALLER | DATABASE,
     ("get", "/api/sagas/transactions/{saga_id}/events/"): {200, 400, 404} | CALLER | DATABASE,
@@ -50,11 +50,11 @@ STATUSES = {
     ("post", "/api/sagas/definitions/"): {200, 201, 409, 422} | BODY | CALLER | DATABASE,
     ("get", "/api/sagas/definitions/{name}/{version}/"): {200, 404} | CALLER | DATABASE,
     ("get", "/api/sagas/definitions/{name}/{version}/diagram/"): {200, 404} | CALLER | DATABASE,
-    ("post", "/api/sagas/cashout/start/"): STARTED | BODY,
-    ("post", "/api/sagas/cashout/rollback/"): {200, 202, 404, 409} | BODY | CALLER | DATABASE,
+    ("post", "/api/sagas/cashout/start/"): STARTED | BODY | {429},
+    ("post", "/api/sagas/cashout/rollback/"): {200, 202, 404, 409, 429} | BODY | CALLER | DATABASE,
     ("get", "/api/sagas/cashout/list/"): {200} | CALLER | DATABASE,
     ("get", "/api/sagas/cashout/status/{saga_id}/"): {200, 404} | CALLER | DATABASE,
-    ("post", "/api/sagas/cashout/{saga_id}/retry/{step}/"): {200, 202, 404, 409} | BODY | CALLER | DATABASE,
+    ("post", "/api/sagas/cashout/{saga_id}/retry/{step}/"): {200, 202, 404, 409, 429} | BODY | CALLER | DATABASE,
     ("post", "/api/saga/commandes/"): STARTED | BODY,
     ("get", "/api/saga/commandes/{saga_id}/"): {200, 404} | CALLER | DATABASE,
     ("get", "/api/saga/sagas/"): {200} | CALLER | DATABASE,
