@@ -1,6 +1,8 @@
 """The published examples of the cash-outs, as they are written; host and port aside."""
 
 import re
+import runpy
+from pathlib import Path
 
 import api_support
 import pytest
@@ -22,6 +24,7 @@ STEPS = [
     "liability_update",
     "cashout_completion",
 ]
+ROOT = Path(__file__).parents[2]
 HOST = "http://localhost:8008"
 USAGE = """
     from sagas.orchestrator import SagaOrchestrator
@@ -203,3 +206,36 @@ def test_the_service_says_that_it_is_well(api, path):
 @pytest.mark.parametrize(("path", "accepted"), [("docs", "text/html"), ("redoc", "text/html"), ("schema", "*/*")])
 def test_the_documentation_is_where_it_was(api, path, accepted):
     assert curl(api, f"curl -H 'Accept: {accepted}' {HOST}/api/{path}/").status_code == 200
+
+
+# --- the scripts ----------------------------------------------------------------------------------------------------
+
+
+def run(script):
+    runpy.run_path(str(ROOT / script), run_name="__main__")
+
+
+@pytest.fixture(autouse=True)
+def _set_up(monkeypatch):
+    monkeypatch.setattr("django.setup", lambda: None)  # it is, and the log's handlers are the tests'
+
+
+def test_the_workflow_is_loaded(api, capsys):
+    run("load_cashout_fixture.py")
+
+    (said,) = printed(capsys)
+    assert said.startswith("cashout_flow version ")
+    assert said.endswith(f"is stored; 6 steps: {', '.join(STEPS)}")
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "last"),
+    [({}, 0, "  6 cashout_completion: COMPENSATED"), ({"wallet_credit": Rejected("frozen")}, 1, "FAILED, frozen")],
+)
+def test_a_cash_out_is_tried(api, capsys, answers, status, last):
+    api.participants.answers |= answers
+
+    with pytest.raises(SystemExit) as ended:
+        run("test_cashout_saga.py")
+
+    assert (int(ended.value.code), printed(capsys)[-1].endswith(last)) == (status, True)

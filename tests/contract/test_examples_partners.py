@@ -4,6 +4,7 @@
 """
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -40,8 +41,14 @@ def _integraciones(api):
 
 
 def completed(api):
-    """The id of a saga whose worker has come round, and whose alliance was answered."""
+    """The id of a saga that a worker and an answer have completed."""
     saga_id = curl(api, START).json()["saga_id"]
+    complete()
+    return saga_id
+
+
+def complete():
+    """What a worker does, and the answer of alianzas."""
     engine = bootstrap.platform().engine
     lease, claimed = claim_due(engine, 10)
     for one in claimed:
@@ -49,7 +56,6 @@ def completed(api):
     (command,) = OutboxRow.objects.all()
     answer = {"type": "alliance_created", "alliance_id": "alliance-456"}
     assert signal(engine, command.saga_id, answer, "administracion-financiera-compliance")
-    return saga_id
 
 
 def test_a_partner_creation_is_started(api):
@@ -113,3 +119,32 @@ def test_the_events_are_monitored_by_the_script(options):
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "BROKER_URL is not set" in done.stderr
+
+
+def test_the_integration_script_creates_a_partner(api, capsys):
+    script = runpy.run_path(str(ROOT / "scripts" / "test_saga_integration.py"))
+
+    def ask(method, path, body):
+        return api.call(method, path, body).json()
+
+    saga = script["create_partner"](ask, sleep=lambda _: complete())
+
+    assert saga["status"] == "completed"
+    assert capsys.readouterr().out.splitlines()[-1] == "completed: partner partner-123, alliance alliance-456"
+
+
+def test_the_integration_script_says_that_nobody_answers():
+    command = [sys.executable, "scripts/test_saga_integration.py", "--api", "http://127.0.0.1:1"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+    assert (done.returncode, "does not answer" in done.stderr) == (1, True)
+
+
+def test_the_unit_tests_of_partner_creation_are_found_by_their_script(tmp_path):
+    command = [sys.executable, str(ROOT / "tests" / "test_saga_flow.py"), "--collect-only", "-q"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_messages.py::TestPartnerCreation" in done.stdout

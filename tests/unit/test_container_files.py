@@ -17,6 +17,7 @@ from devstack.kong_rules import faults
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
+SCRIPTS = ("run_saga_tests.py", "load_cashout_fixture.py", "test_cashout_saga.py")
 PUBLISHED = {"orchestrator": 8009, "kong": 8080, "grafana": 3000, "prometheus": 9090, "saga-db": 5439}
 
 
@@ -190,4 +191,4 @@ def test_grafana_finds_its_data_source_and_its_dashboards_and_opens_with_the_ove
 def test_the_image_has_every_package_and_script_that_is_published():
     taken = {line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] == "!"}
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    assert {*packages["root_packages"], "manage.py", "run_saga_tests.py", "scripts"} <= taken
+    assert {*packages["root_packages"], "manage.py", "scripts", *SCRIPTS} <= taken
