@@ -118,12 +118,15 @@ def caller_of(request: HttpRequest) -> Caller | None:
 
 
 def _logged_in(request: HttpRequest) -> Caller | None:
-    """The session's user. A page that only draws itself again costs the database no question about them."""
+    """The session's user. A page that only draws itself again costs the database no question about them; whoever acts
+    is asked for anew.
+    """
     key = request.COOKIES.get(settings.SESSION_COOKIE_NAME)
     if not key:
         return None
     now = time.monotonic()
-    if "live" in request.GET and key in _remembered and _remembered[key][0] > now:
+    redrawn = request.method == "GET" and "live" in request.GET
+    if redrawn and key in _remembered and _remembered[key][0] > now:
         return _remembered[key][1]
     if not request.user.is_authenticated:
         _remembered.pop(key, None)

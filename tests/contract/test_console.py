@@ -8,11 +8,13 @@ import api_support
 import pytest
 from api_support import ORDER, START, UNKNOWN_ID
 from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import translation
 
 from domain.outcomes import Rejected
 from domain.workflows.commandes import COMMANDES
+from infrastructure.models import SagaRow
 from interfaces.console import access, live, urls
 from saga_service.configuration import ApiKey
 
@@ -132,6 +134,28 @@ def test_a_password_opens_it_and_logging_out_ends_it_for_open_pages_too(guarded)
     browser.post("/console/logout/")
     browser.cookies["sessionid"] = cookie
     assert polled(browser, page).status_code == 401
+
+
+@pytest.mark.parametrize("lost", ["session", "role", "account"])
+def test_nobody_acts_with_what_they_have_lost_though_their_open_page_is_still_drawn(guarded, lost):
+    saga_id = guarded.post(
+        START, {"workflow": COMMANDES.name, "input": ORDER}, X_API_Key="key-of-the-client-000", Prefer="respond-async"
+    ).json()["id"]
+    browser = member("saga-operator")
+    page = browser.get(f"/console/sagas/{saga_id}/pause/").content.decode()
+    user, before = User.objects.get(), SagaRow.objects.get().seq
+    if lost == "session":
+        Session.objects.all().delete()
+    elif lost == "role":
+        user.groups.clear()
+    else:
+        User.objects.update(is_active=False)
+
+    fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page))
+    answer = browser.post(f"/console/sagas/{saga_id}/pause/?live=x", {**fields, "reason": "mine"})
+
+    assert answer.status_code == (403 if lost == "role" else 302)
+    assert SagaRow.objects.get().seq == before
 
 
 def test_a_form_from_another_site_is_refused(guarded):
