@@ -3,7 +3,6 @@
 The act goes through only on the saga that the preview showed: when it has moved since, the preview is shown again.
 """
 
-import json
 import re
 from functools import partial
 from typing import Any
@@ -25,6 +24,7 @@ from domain.operations import By
 from interfaces.callers import OPERATOR
 from interfaces.console.access import page
 from interfaces.console.saga import pretty
+from interfaces.console.schema_form import read_json
 from interfaces.console.words import told
 from interfaces.operations_api import ENDS, LONGEST_REASON
 from interfaces.platform import engine, platform
@@ -49,7 +49,7 @@ TEXTS = {
     "skip": gettext_lazy("The call is not made again: it was settled outside, and the saga goes on from there."),
     "signal": gettext_lazy("The message that it waits for, when it came another way."),
 }
-_PLACE = re.compile(r"(do|undo):([\w-]+)(?:\[(\d+)\])?")
+_PLACE = re.compile(r"(do|undo):([\w-]+)(?:\[([0-9]{1,9})\])?")
 
 
 class Wrong(Exception):
@@ -121,9 +121,9 @@ def _act(verb: str, given: Any) -> Act:
 def _json(given: Any, field: str) -> Any:
     text = given.get(field, "").strip()
     try:
-        return json.loads(text) if text else None
+        return read_json(text) if text else None
     except ValueError as error:
-        raise Wrong(field, _("This is not JSON: %(why)s") % {"why": error}) from None
+        raise Wrong(field, str(error)) from None
 
 
 def _done(request: HttpRequest, saga_id: UUID, verb: str, act: Act | None, given: Any) -> HttpResponse:

@@ -99,3 +99,28 @@ def test_every_act_on_every_saga_is_shown_and_done_or_refused_in_words(api, work
         assert done.status_code in {303, 400}, (verb, done.content)
         assert done.status_code == 303 or 'role="alert"' in done.content.decode(), verb
         api.participants.answers.clear()
+
+
+UNREADABLE = ["NaN", '{"id": Infinity}', '"a\\u0000b"', '"\\ud800"', "1e999", "9" * 5000, "[" * 5000 + "]" * 5000, "{"]
+
+
+@pytest.mark.parametrize("text", UNREADABLE, ids=range(len(UNREADABLE)))
+def test_what_is_no_json_for_the_api_is_none_for_a_form_and_changes_nothing(api, text):
+    for workflow, verb, field in (("flight_booking", "skip", "output"), ("partner_creation", "signal", "body")):
+        saga_id = standing(api, workflow, "waiting" if verb == "skip" else "sent")
+        before = saga(api, saga_id)["seq"]
+        fields = {"place": "do:RESERVE_SEAT", "type": "alliance_created", "reason": "by hand", field: text}
+        answer = api.http.post(f"/console/sagas/{saga_id}/{verb}/", fields)
+
+        assert answer.status_code == 400
+        assert 'class="fault"' in answer.content.decode()
+        assert saga(api, saga_id)["seq"] == before
+
+
+@pytest.mark.parametrize("place", [f"do:RESERVE_SEAT[{'9' * 5000}]", "do:RESERVE_SEAT[٣]", "do:RESERVE_SEAT[7]"])
+def test_an_item_that_there_cannot_be_is_said_so(api, place):
+    saga_id = standing(api, "flight_booking", "waiting")
+    answer = api.http.get(f"/console/sagas/{saga_id}/skip/", {"place": place})
+
+    assert answer.status_code == 200
+    assert re.search('class="fault"|banner bad" role="alert"', answer.content.decode())

@@ -186,7 +186,7 @@ def test_an_undo_is_taken_as_done_by_hand(api):
     ("fields", "said"),
     [
         ({"place": "x"}, "Choose one of the steps"),
-        ({"place": "do:wallet_credit", "output": "{"}, "This is not JSON"),
+        ({"place": "do:wallet_credit", "output": "{"}, "is not JSON"),
         ({"place": "do:nowhere"}, "There is no step"),
         ({}, "Choose one"),
     ],
