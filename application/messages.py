@@ -19,6 +19,7 @@ from domain.exceptions import (
     SagaNotFound,
     TemplateError,
 )
+from domain.operations import By
 from domain.sentences import said
 from domain.templates import render
 
@@ -125,15 +126,18 @@ class Inbox:
         return "started", Verdict.DONE
 
 
-def signal(engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], topic: str | None = None) -> bool:
+def signal(
+    engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], topic: str | None = None, by: By | None = None
+) -> bool:
     """Give a message to a saga; False when it does not wait for it: a duplicate, or too late.
 
-    Raises SagaNotFound; NotAllowed while it is paused; LeaseLost when others were faster time and again.
+    `by` is who gave it by hand, and why: the saga's history keeps both. Raises SagaNotFound; NotAllowed while it is
+    paused; LeaseLost when others were faster time and again.
     """
     for _ in range(MEETINGS):
         now = engine.clock.now()
         saga = engine.store.look(saga_id).saga
-        events = saga.signal(body, now, topic)
+        events = saga.signal(body, now, topic, by)
         if not events:
             return False
         try:

@@ -4,7 +4,7 @@ Every decision is an event, applied to the saga at once; nothing else changes it
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
@@ -209,7 +209,8 @@ class Deciding(Progress):
             retry_at = self._retry_at(answer, now, None)
             self._emit_failed(answer, now, retry_at)
 
-    def _record_message(self, answer: Answer, now: datetime) -> None:
+    def _record_message(self, answer: Answer, now: datetime, actor: str | None = None, reason: str = "") -> None:
+        """`actor` and `reason` are a person's, who gave it by hand."""
         answer.outcome = judge(answer.work.step, self._scope(answer.work), answer.outcome)
         if isinstance(answer.outcome, Succeeded):
             self._emit_answer(
@@ -219,9 +220,13 @@ class Deciding(Progress):
                 status=SagaStatus.RUNNING,
                 output=answer.outcome.output,
                 state=self._state_after(answer.work),
+                actor=actor,
+                reason=reason or None,
             )
         else:
-            self._emit_failed(answer, now, None, status=SagaStatus.RUNNING)
+            why = f"{answer.outcome.reason} (by hand: {reason})" if reason else answer.outcome.reason
+            answer.outcome = replace(answer.outcome, reason=why)
+            self._emit_failed(answer, now, None, status=SagaStatus.RUNNING, actor=actor)
 
     def _lapse(self, now: datetime) -> None:
         """What waits for a message whose time is over has an unknown outcome."""
@@ -410,11 +415,16 @@ class Deciding(Progress):
         )
 
     def _emit_failed(
-        self, answer: Answer, now: datetime, retry_at: datetime | None, status: SagaStatus | None = None
+        self,
+        answer: Answer,
+        now: datetime,
+        retry_at: datetime | None,
+        status: SagaStatus | None = None,
+        actor: str | None = None,
     ) -> None:
         assert not isinstance(answer.outcome, Succeeded)
-        reason = answer.outcome.reason
-        self._emit_answer(EventType.ATTEMPT_FAILED, answer, now, status=status, reason=reason, due_at=retry_at)
+        facts = {"status": status, "reason": answer.outcome.reason, "due_at": retry_at, "actor": actor}
+        self._emit_answer(EventType.ATTEMPT_FAILED, answer, now, **facts)
         if retry_at is not None:
             again = Attempt(action=answer.attempt.action, number=answer.attempt.number + 1, due_at=retry_at)
             self._emit_scheduled(answer.work, again, now)

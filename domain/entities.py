@@ -13,7 +13,7 @@ from domain.decisions import Answer
 from domain.definition import Publish, Request, SagaDefinition, Step
 from domain.events import FORWARD, Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import NotAllowed
-from domain.operations import Operated
+from domain.operations import By, Operated
 from domain.outcomes import CallFacts, Outcome, Postponed, Rejected, Succeeded, Unavailable, Unknown
 from domain.progress import Origin
 
@@ -96,10 +96,12 @@ class Saga(Operated):
             self._park(now, f"{MOST_TAKEOVERS} drivers in a row vanished without an answer; their logs say why")
         return self._take()
 
-    def signal(self, message: Mapping[str, Any], now: datetime, topic: str | None = None) -> list[SagaEvent]:
+    def signal(
+        self, message: Mapping[str, Any], now: datetime, topic: str | None = None, by: By | None = None
+    ) -> list[SagaEvent]:
         """Take a message in. None is what it does when the saga does not wait for it: it is late, or a duplicate.
 
-        Raises NotAllowed while the saga is paused: deliver it again later.
+        `by` is who gave it by hand, and why. Raises NotAllowed while the saga is paused: deliver it again later.
         """
         work = next((w for w in self._pending if w.pending and w.pending.action is Action.AWAIT), None)
         awaits = work.step.awaits if work else None
@@ -109,7 +111,8 @@ class Saga(Operated):
             return []
         if self.status is SagaStatus.PAUSED:
             raise NotAllowed("The saga is paused. Deliver the message again when it is resumed.")
-        self._record_message(Answer(work, work.pending, Succeeded(dict(message))), now)
+        given = {"actor": by.actor, "reason": by.reason} if by else {}
+        self._record_message(Answer(work, work.pending, Succeeded(dict(message))), now, **given)
         self._continue(now)
         return self._take()
 

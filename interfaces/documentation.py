@@ -239,11 +239,12 @@ signal = _route(
     "operations",
     {
         200: ("The saga, due for a worker", contracts.SAGA),
-        400: _problem("The body is no object"),
+        400: _problem("The body is no object, or the reason too long"),
         409: _problem("The saga does not wait for this (`not_awaited`), or is paused (`not_allowed`)"),
         **_NO_SAGA,
     },
     body=contracts.ANY_OBJECT,
+    parameters=[_query("reason", "Why it is given by hand; kept in the saga's history, as is who gives it")],
 )
 pause = _operation("Hold the saga")
 resume = _operation("Let a paused saga go on")

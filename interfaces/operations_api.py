@@ -107,12 +107,21 @@ class SignalView(APIView):
 
     @docs.signal
     def post(self, request: Request, saga_id: UUID, name: str) -> Response:
-        """See `Saga.signal`: the body is the message, its type is in the address."""
+        """See `Saga.signal`: the body is the message, its type is in the address, and why in the query."""
         if not isinstance(request.data, dict):
             raise ValidationError({"body": ["must be an object"]})
-        if not signal(engine(), saga_id, {**request.data, "type": name}):
+        by = By(actor=request.user.name, reason=_told(request))
+        if not signal(engine(), saga_id, {**request.data, "type": name}, by=by):
             raise NotAwaited(f"The saga does not wait for {name!r} now.")
         return Response(saga_json(engine().store.load(saga_id)))
+
+
+def _told(request: Request) -> str:
+    """Why a message is given by hand, if it is said: a program may have no reason but the message."""
+    reason = request.query_params.get("reason", "").strip()
+    if len(reason) > LONGEST_REASON or "\0" in reason:
+        raise ValidationError({"reason": [f"may have up to {LONGEST_REASON} characters"]})
+    return reason
 
 
 def _operated(request: Request, saga_id: UUID, verb: "Callable[[Body], Act]", *fields: str) -> Response:

@@ -130,7 +130,7 @@ def _done(request: HttpRequest, saga_id: UUID, verb: str, act: Act | None, given
     """Do it, say how the saga stands, and go back to it."""
     by = _by(request, given.get("reason", ""))
     if verb == "signal":
-        saga = _signalled(saga_id, given)
+        saga = _signalled(saga_id, given, by)
     elif act is None:
         raise Wrong("outcome" if verb == "resolve" else "place", _("Choose one."))
     else:
@@ -148,11 +148,11 @@ def _by(request: HttpRequest, reason: str) -> By:
     return By(actor=request.caller.name, reason=reason.strip())
 
 
-def _signalled(saga_id: UUID, given: Any) -> Saga:
+def _signalled(saga_id: UUID, given: Any, by: By) -> Saga:
     body = _json(given, "body") or {}
     if not isinstance(body, dict):
         raise Wrong("body", _("The message must be a JSON object."))
-    if not signal(engine(), saga_id, {**body, "type": given.get("type", "")}):
+    if not signal(engine(), saga_id, {**body, "type": given.get("type", "")}, by=by):
         raise NotAwaited(_("The saga does not wait for this message now."))
     return engine().store.load(saga_id)
 

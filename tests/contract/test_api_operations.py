@@ -4,8 +4,9 @@ import api_support
 import pytest
 from api_support import ORDER, START, UNKNOWN_ID, problem, shaped, stored
 
-from domain.outcomes import Rejected, Unavailable
+from domain.outcomes import Rejected, Succeeded, Unavailable
 from interfaces import contracts
+from interfaces.examples import EXAMPLE_INPUTS
 
 api = api_support.api
 
@@ -179,3 +180,19 @@ def test_only_operators_may(api, waiting, group, settings):
     headers["X_Consumer_Groups"] = "saga-operator"
     saga = api.post(at(waiting, "pause"), WHY, **headers).json()
     assert saga["status"] == "PAUSED"
+
+
+@pytest.mark.parametrize("reason", ["told by phone", ""])
+def test_who_gave_a_message_by_hand_and_why_is_in_the_history(api, reason):
+    api.participants.answers["create_partner:do"] = Succeeded({"partner_id": "p-1"})
+    saga_id = api.post(START, {"workflow": "partner_creation", "input": EXAMPLE_INPUTS["partner_creation"]}).json()[
+        "id"
+    ]
+    signals = at(saga_id, "signals/alliance_created")
+    for wrong in ("x" * 501, "a%00b"):
+        assert "reason" in problem(api.post(f"{signals}?reason={wrong}", {}), 400, "invalid")["errors"]
+
+    api.post(f"{signals}?reason={reason.replace(' ', '+')}", {"alliance_id": "a-1", "reason": "the message's own"})
+
+    event = api.get(at(saga_id, "events") + "?type=step_succeeded").json()["results"][-1]
+    assert (event["actor"], event["reason"]) == ("development", reason or None)

@@ -124,3 +124,13 @@ def test_an_item_that_there_cannot_be_is_said_so(api, place):
 
     assert answer.status_code == 200
     assert re.search('class="fault"|banner bad" role="alert"', answer.content.decode())
+
+
+def test_a_message_that_is_given_by_hand_has_its_giver_and_the_reason_in_the_history(api):
+    saga_id = standing(api, "partner_creation", "sent")
+    fields = {"type": "alliance_created", "body": '{"alliance_id": "a-7"}', "reason": "Ana said so by phone"}
+    answer = api.http.post(f"/console/sagas/{saga_id}/signal/", fields)
+
+    assert answer.status_code == 303
+    event = api.get(f"/api/sagas/transactions/{saga_id}/events/?type=step_succeeded").json()["results"][-1]
+    assert (event["actor"], event["reason"]) == ("development", "Ana said so by phone")

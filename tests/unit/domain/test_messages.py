@@ -7,6 +7,7 @@ import pytest
 
 from domain.definition import Await, Publish
 from domain.exceptions import DefinitionInvalid, NotAllowed
+from domain.operations import By
 from domain.outcomes import Rejected, Unavailable, Unknown
 from domain.workflows.partner_creation import ANSWERS, COMMANDS, PARTNER_CREATION
 from tests.support.dialogue import ANNA, SAGA_ID, START, Dialogue, step, workflow
@@ -102,6 +103,16 @@ class TestAMessage:
         for topic in (None, ANSWERS):
             dialogue = waiting()
             assert dialogue.saga.signal({"type": "alliance_created", "alliance_id": "a"}, START, topic=topic)
+
+    def test_that_a_person_gives_leaves_who_and_why_in_the_history(self):
+        by, dialogue = By(actor="ana", reason="told by phone"), waiting()
+        event = dialogue.saga.signal({"type": "alliance_created", "alliance_id": "a"}, START, by=by)[0]
+        assert (event.type, event.actor, event.reason) == ("step_succeeded", "ana", "told by phone")
+
+        dialogue = waiting()
+        event = dialogue.saga.signal({"type": "alliance_failed", "reason": "not solvent"}, START, by=by)[0]
+        assert (event.type, event.actor) == ("attempt_failed", "ana")
+        assert event.reason == dialogue.saga.failure.reason == "not solvent (by hand: told by phone)"
 
     def test_waits_while_the_saga_is_paused(self):
         dialogue = waiting().act("pause")
