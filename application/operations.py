@@ -1,6 +1,6 @@
 """What a person does to a saga: only to one that nobody drives, stored as an event, and shown before it is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,7 +13,7 @@ from domain.calls import Task
 from domain.definition import Publish, Request, Step
 from domain.entities import Saga
 from domain.events import Action, SagaEvent, SagaStatus
-from domain.exceptions import LeaseLost, NotAllowed, SagaDriven
+from domain.exceptions import LeaseLost, NotAllowed, NotAwaited, SagaDriven, SagaMoved
 from domain.operations import By
 from domain.sentences import said
 
@@ -32,6 +32,18 @@ WHOLE: dict[str, Act] = {
     "resolve": partial(Saga.resolve, end="compensated"),
 }
 """The verbs that are about the whole saga."""
+
+
+def giving(message: Mapping[str, Any]) -> Act:
+    """To give a waiting saga its message by hand. Done, it raises NotAwaited when the saga does not wait for it."""
+
+    def given(saga: Saga, by: By, now: datetime) -> list[SagaEvent]:
+        events = saga.signal(message, now, by=by)
+        if not events:
+            raise NotAwaited
+        return events
+
+    return given
 
 
 def refusals(seen: Seen, now: datetime) -> dict[str, str | None]:
@@ -68,6 +80,8 @@ def skips(seen: Seen) -> list[dict[str, Any]]:
 class Preview:
     """What an act would do: the saga as it would stand, and the calls that would follow if each succeeded."""
 
+    seq: int
+    """That of the saga which was looked at: an act that expects it does what is shown here, or nothing."""
     saga: Saga
     calls: list[Task | tuple[Step, Request | Publish]]
 
@@ -78,14 +92,15 @@ class Operations:
 
     engine: SagaOrchestrator
 
-    def act(self, saga_id: UUID, act: Act, by: By) -> Saga:
+    def act(self, saga_id: UUID, act: Act, by: By, expected: int | None = None) -> Saga:
         """Do it, and return the saga; unchanged when what is asked for stands already.
 
-        Raises SagaNotFound, NotAllowed (the saga's status does not allow it) and SagaDriven (a driver owns it).
+        `expected` is the `seq` of the saga that the person looked at. Raises SagaNotFound, NotAllowed (the saga's
+        status does not allow it), SagaDriven (a driver owns it) and SagaMoved (its seq is another, or becomes so).
         """
         for _ in range(MEETINGS):
             now = self.engine.clock.now()
-            saga, events = self._decided(saga_id, act, by, now)
+            _, saga, events = self._decided(saga_id, act, by, now, expected)
             if not events:
                 return self.engine.store.load(saga_id)  # as it is stored, without what was only thought through
             try:
@@ -99,19 +114,24 @@ class Operations:
         text = said("Saga %(saga)s is moving too fast to be stopped. Look at it, and try again.", saga=saga_id)
         raise LeaseLost(text)
 
-    def preview(self, saga_id: UUID, act: Act, by: By) -> Preview:
+    def preview(self, saga_id: UUID, act: Act, by: By, expected: int | None = None) -> Preview:
         """What it would do, without doing it. Raises what `act` raises."""
         now = self.engine.clock.now()
-        saga, _ = self._decided(saga_id, act, by, now)
+        seq, saga, _ = self._decided(saga_id, act, by, now, expected)
         shown = Saga.restore(saga.definition, saga.origin, saga.history)
-        return Preview(shown, saga.planned(now))
+        return Preview(seq, shown, saga.planned(now))
 
-    def _decided(self, saga_id: UUID, act: Act, by: By, now: datetime) -> tuple[Saga, list[SagaEvent]]:
-        """The saga after the act, and the events to store."""
+    def _decided(
+        self, saga_id: UUID, act: Act, by: By, now: datetime, expected: int | None
+    ) -> tuple[int, Saga, list[SagaEvent]]:
+        """The saga's seq before the act, the saga after it, and the events to store."""
         seen = self.engine.store.look(saga_id)
+        seq = seen.saga.seq
+        if expected not in {None, seq}:
+            raise SagaMoved
         taken_over = self._taken_over(seen, by, now)
         done = act(seen.saga, by, now)
-        return seen.saga, [*taken_over, *done] if done else []
+        return seq, seen.saga, [*taken_over, *done] if done else []
 
     def _taken_over(self, seen: Seen, by: By, now: datetime) -> list[SagaEvent]:
         """A driver that vanished may have sent what was due: the saga must know before anything is decided."""

@@ -117,6 +117,12 @@ class SagaDriven(SagaError):
         )
 
 
+class SagaMoved(SagaError):
+    """The saga has moved since you looked. Nothing was done: look at it again."""
+
+    code = "saga_moved"
+
+
 class LeaseLost(SagaError):
     """Another driver owns this saga now; this one has changed nothing and must stop."""
 

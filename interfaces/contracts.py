@@ -152,21 +152,27 @@ SAGA_DETAIL = _object(
 )
 REASON: Schema = {"type": "string", "minLength": 1, "maxLength": 500, "description": "Why; kept in the saga's history"}
 PREVIEW_FLAG: Schema = {"type": "boolean", "description": "Only show what would happen"}
-OPERATION = _object({"reason": REASON, "preview": PREVIEW_FLAG}, optional=("preview",))
+EXPECTED_SEQ: Schema = {
+    "type": "integer",
+    "minimum": 1,
+    "description": "The `seq` that you looked at: when the saga has moved since, nothing is done (409 `saga_moved`)",
+}
+OPERATION = _object(
+    {"reason": REASON, "preview": PREVIEW_FLAG, "expected_seq": EXPECTED_SEQ}, optional=("preview", "expected_seq")
+)
 SKIP = _object(
     {
-        "reason": REASON,
-        "preview": PREVIEW_FLAG,
+        **OPERATION["properties"],
         "step": TEXT,
         "item": {**COUNT, "description": "From 0, for a foreach step"},
         "action": {"type": "string", "enum": ["do", "undo"], "description": "The step (unless told), or its undo"},
         "output": {**ANY_OBJECT, "description": "What later steps read as this step's output"},
     },
-    optional=("preview", "item", "action", "output"),
+    optional=("preview", "expected_seq", "item", "action", "output"),
 )
 RESOLVE = _object(
-    {"reason": REASON, "preview": PREVIEW_FLAG, "outcome": {"type": "string", "enum": ["completed", "compensated"]}},
-    optional=("preview",),
+    {**OPERATION["properties"], "outcome": {"type": "string", "enum": ["completed", "compensated"]}},
+    optional=("preview", "expected_seq"),
 )
 CALL = _object(
     {
@@ -181,7 +187,7 @@ CALL = _object(
         "body": {},
     }
 )
-PREVIEW = _object({"preview": {"type": "boolean"}, "status": STATUS, "state": TEXT, "calls": _list(CALL)})
+PREVIEW = _object({"preview": {"type": "boolean"}, "seq": COUNT, "status": STATUS, "state": TEXT, "calls": _list(CALL)})
 FAILURE_GROUP = _object(
     {
         "id": TEXT,

@@ -223,7 +223,10 @@ def _operation(summary: str, body: Schema = contracts.OPERATION) -> Callable[...
         {
             200: ("The saga; with `preview`, what would happen instead", contracts.SAGA),
             400: _problem("A field is wrong; nothing was changed"),
-            409: _problem("Its status does not allow it (`not_allowed`), or a driver owns it now (`saga_driven`)"),
+            409: _problem(
+                "Its status does not allow it (`not_allowed`), a driver owns it now (`saga_driven`), or its `seq` is "
+                "another than the expected one (`saga_moved`)"
+            ),
             **_NO_SAGA,
         },
         body=body,

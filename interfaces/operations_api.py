@@ -125,14 +125,15 @@ def _told(request: Request) -> str:
 
 
 def _operated(request: Request, saga_id: UUID, verb: "Callable[[Body], Act]", *fields: str) -> Response:
-    """Do it, or show what it would do. `fields`: what the body may have beside `reason` and `preview`."""
-    asked = Body(request, fields)
+    """Do it, or show what it would do. `fields`: what the body may have beside what every verb has."""
+    asked = Body(request, ("expected_seq", *fields))
     act, by, preview = verb(asked), By(actor=request.user.name, reason=asked.reason()), asked.preview()
+    expected = asked.number("expected_seq")
     asked.finish()
     operations = platform().operations
     if preview:
-        return Response(preview_json(operations.preview(saga_id, act, by)))
-    return Response(saga_json(operations.act(saga_id, act, by)))
+        return Response(preview_json(operations.preview(saga_id, act, by, expected)))
+    return Response(saga_json(operations.act(saga_id, act, by, expected)))
 
 
 class Body:
@@ -191,6 +192,14 @@ class Body:
         if value is None or (type(value) is int and value >= 0):
             return value
         self._fault("item", "must be a whole number from 0")
+        return None
+
+    def number(self, name: str) -> int | None:
+        """A whole number from 1, if it is given."""
+        value = self.given.get(name)
+        if value is None or (type(value) is int and value >= 1):
+            return value
+        self._fault(name, "must be a whole number from 1")
         return None
 
     def per_second(self) -> float:

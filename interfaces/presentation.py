@@ -79,10 +79,14 @@ def _sent(request: Request | Task) -> dict[str, Any]:
 
 
 def preview_json(preview: Preview) -> dict[str, Any]:
-    """What an act would do: how the saga would stand, and the calls that would follow if each succeeded."""
+    """What an act would do: how the saga would stand, and the calls that would follow if each succeeded.
+
+    `seq` is that of the saga as it stands.
+    """
     saga = preview.saga
     return {
         "preview": True,
+        "seq": preview.seq,
         "status": saga.status,
         "state": saga.state,
         "calls": [call_json(call) for call in preview.calls],

@@ -1,10 +1,13 @@
 """What a person does to a saga: first what it would lead to, then, with a reason, the act itself.
 
-The act goes through only on the saga that the preview showed: when it has moved since, the preview is shown again.
+What is done is what the preview showed, or nothing: when the saga has moved since, or something else is chosen in the
+form, the preview is shown again.
 """
 
 import re
+from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -15,11 +18,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from application.messages import signal
-from application.operations import WHOLE, Act, refusals, skips
+from application.operations import WHOLE, Act, giving, refusals, skips
 from domain.entities import Saga
 from domain.events import Action
-from domain.exceptions import NotAllowed, NotAwaited, SagaDriven
+from domain.exceptions import NotAllowed, NotAwaited, SagaDriven, SagaMoved
 from domain.operations import By
 from interfaces.callers import OPERATOR
 from interfaces.console.access import page
@@ -30,6 +32,7 @@ from interfaces.operations_api import ENDS, LONGEST_REASON
 from interfaces.platform import engine, platform
 from interfaces.presentation import preview_json
 from interfaces.privacy import masked_call
+from interfaces.wire import JSONRenderer
 
 TITLES = {
     "retry": gettext_lazy("Try again now"),
@@ -49,6 +52,10 @@ TEXTS = {
     "skip": gettext_lazy("The call is not made again: it was settled outside, and the saga goes on from there."),
     "signal": gettext_lazy("The message that it waits for, when it came another way."),
 }
+ACTS: dict[str, Callable[..., Any]] = {**WHOLE, "resolve": Saga.resolve, "skip": Saga.skip}
+"""The verbs of `Saga`, each with what is chosen in its form."""
+_CHOICE = {"resolve": "outcome", "skip": "place", "signal": "type"}
+"""The field that must be chosen before it can be shown what would follow."""
 _PLACE = re.compile(r"(do|undo):([\w-]+)(?:\[([0-9]{1,9})\])?")
 
 
@@ -65,21 +72,25 @@ def operate(request: HttpRequest, saga_id: UUID, verb: str) -> HttpResponse:
     """The form with what would follow; posted, the act."""
     if verb not in TITLES:
         raise Http404(_("There is no such act."))
-    seen = engine().store.look(saga_id)
     given = request.POST if request.method == "POST" else request.GET
+    posted = request.method == "POST" and "preview" not in given
+    seen = engine().store.look(saga_id)
     shown: dict[str, Any] = {"faults": {}, "preview": None, "refusal": None}
-    moved = False
     try:
-        act = _act(verb, given) if _complete(verb, given) else None
-        if act:
-            moved = given.get("seen") not in {None, str(seen.saga.seq)}
-            shown["preview"] = _previewed(
-                seen.saga, platform().operations.preview(saga_id, act, _by(request, "preview"))
-            )
-        if request.method == "POST" and not moved:
-            return _done(request, saga_id, verb, act, given)
+        chosen = _chosen(verb, given, needed=posted)
+        if chosen is not None:
+            shown |= _previewed(request, saga_id, _act(verb, chosen), _digest(verb, chosen))
+        if posted and given.get("seen") != str(shown["seq"]):
+            shown["moved"] = True
+        elif posted and given.get("chosen") != shown["chosen"]:
+            shown["changed"] = True
+        elif posted:
+            by = _by(request, given.get("reason", ""))
+            return _done(request, verb, platform().operations.act(saga_id, _act(verb, chosen), by, shown["seq"]))
     except Wrong as wrong:
         shown["faults"] = {wrong.field: str(wrong)}
+    except SagaMoved:
+        return operate(request, saga_id, verb)  # somebody was faster just now: it shows what would follow by now
     except (NotAllowed, NotAwaited, SagaDriven) as error:
         shown["refusal"] = told(error)
     whole = {
@@ -92,30 +103,35 @@ def operate(request: HttpRequest, saga_id: UUID, verb: str) -> HttpResponse:
         "title": TITLES[verb],
         "text": TEXTS[verb],
         "given": given,
-        "moved": moved,
         "longest": LONGEST_REASON,
     }
-    return render(request, "console/operate.html", whole, status=400 if request.method == "POST" else 200)
+    return render(request, "console/operate.html", whole, status=400 if posted else 200)
 
 
-def _complete(verb: str, given: Any) -> bool:
-    """Whether enough is said to show what would follow."""
-    return verb in WHOLE.keys() - {"resolve"} or bool(given.get({"resolve": "outcome", "skip": "place"}.get(verb, "")))
-
-
-def _act(verb: str, given: Any) -> Act:
-    """The verb with its fields. Raises Wrong."""
+def _chosen(verb: str, given: Any, *, needed: bool) -> dict[str, Any] | None:
+    """What the verb needs beside who, why and when; None when it is not said yet and need not be. Raises Wrong."""
+    if verb in _CHOICE and not given.get(_CHOICE[verb]):
+        if needed:
+            raise Wrong(_CHOICE[verb], _("Choose one."))
+        return None
     if verb == "resolve":
         if given["outcome"] not in ENDS:
             raise Wrong("outcome", _("Choose one of the two."))
-        return partial(Saga.resolve, end=given["outcome"])
-    if verb != "skip":
-        return WHOLE[verb]
-    found = _PLACE.fullmatch(given["place"])
-    if not found:
-        raise Wrong("place", _("Choose one of the steps."))
-    item = int(found[3]) if found[3] else None
-    return partial(Saga.skip, step=found[2], item=item, action=Action(found[1]), output=_json(given, "output"))
+        return {"end": given["outcome"]}
+    if verb == "skip":
+        found = _PLACE.fullmatch(given["place"])
+        if not found:
+            raise Wrong("place", _("Choose one of the steps."))
+        item = int(found[3]) if found[3] else None
+        return {"step": found[2], "item": item, "action": Action(found[1]), "output": _json(given, "output")}
+    return {"message": _message(given)} if verb == "signal" else {}
+
+
+def _message(given: Any) -> dict[str, Any]:
+    body = _json(given, "body")
+    if not isinstance(body, dict | None):
+        raise Wrong("body", _("The message must be a JSON object."))
+    return {**(body or {}), "type": given["type"]}
 
 
 def _json(given: Any, field: str) -> Any:
@@ -126,19 +142,13 @@ def _json(given: Any, field: str) -> Any:
         raise Wrong(field, str(error)) from None
 
 
-def _done(request: HttpRequest, saga_id: UUID, verb: str, act: Act | None, given: Any) -> HttpResponse:
-    """Do it, say how the saga stands, and go back to it."""
-    by = _by(request, given.get("reason", ""))
-    if verb == "signal":
-        saga = _signalled(saga_id, given, by)
-    elif act is None:
-        raise Wrong("outcome" if verb == "resolve" else "place", _("Choose one."))
-    else:
-        saga = platform().operations.act(saga_id, act, by)
-    messages.success(request, f"{TITLES[verb]}: {saga.status}, {saga.state}.")
-    response = HttpResponseRedirect(reverse("console:saga", args=[saga_id]))
-    response.status_code = 303
-    return response
+def _act(verb: str, chosen: dict[str, Any]) -> Act:
+    return giving(**chosen) if verb == "signal" else partial(ACTS[verb], **chosen)
+
+
+def _digest(verb: str, chosen: dict[str, Any]) -> str:
+    """What was chosen, as a form brings it back beside what it was chosen for."""
+    return sha256(JSONRenderer().render([verb, chosen])).hexdigest()[:16]
 
 
 def _by(request: HttpRequest, reason: str) -> By:
@@ -148,13 +158,12 @@ def _by(request: HttpRequest, reason: str) -> By:
     return By(actor=request.caller.name, reason=reason.strip())
 
 
-def _signalled(saga_id: UUID, given: Any, by: By) -> Saga:
-    body = _json(given, "body") or {}
-    if not isinstance(body, dict):
-        raise Wrong("body", _("The message must be a JSON object."))
-    if not signal(engine(), saga_id, {**body, "type": given.get("type", "")}, by=by):
-        raise NotAwaited(_("The saga does not wait for this message now."))
-    return engine().store.load(saga_id)
+def _done(request: HttpRequest, verb: str, saga: Saga) -> HttpResponse:
+    """Say how the saga stands now, and go back to it."""
+    messages.success(request, f"{TITLES[verb]}: {saga.status}, {saga.state}.")
+    response = HttpResponseRedirect(reverse("console:saga", args=[saga.origin.id]))
+    response.status_code = 303
+    return response
 
 
 def _choices(seen: Any, verb: str) -> dict[str, Any]:
@@ -166,8 +175,10 @@ def _choices(seen: Any, verb: str) -> dict[str, Any]:
     return {"ends": ENDS, "refused_now": refusals(seen, engine().clock.now()).get(verb)}
 
 
-def _previewed(saga: Saga, preview: Any) -> dict[str, Any]:
-    """What would follow, as people may see it."""
+def _previewed(request: HttpRequest, saga_id: UUID, act: Act, chosen: str) -> dict[str, Any]:
+    """What would follow, as people may see it, and of what: where the saga stands, and what was chosen."""
+    preview = platform().operations.preview(saga_id, act, _by(request, "preview"))
     shown = preview_json(preview)
-    calls = [masked_call(call, saga) for call in shown["calls"]]
-    return {**shown, "calls": [{**call, "shown_body": pretty(call["body"])} for call in calls]}
+    calls = [masked_call(call, preview.saga) for call in shown["calls"]]
+    shown["calls"] = [{**call, "shown_body": pretty(call["body"])} for call in calls]
+    return {"preview": shown, "seq": preview.seq, "chosen": chosen}

@@ -196,3 +196,18 @@ def test_who_gave_a_message_by_hand_and_why_is_in_the_history(api, reason):
 
     event = api.get(at(saga_id, "events") + "?type=step_succeeded").json()["results"][-1]
     assert (event["actor"], event["reason"]) == ("development", reason or None)
+
+
+def test_an_act_that_expects_the_saga_as_it_was_looked_at_is_done_to_that_alone(api, waiting):
+    preview = shaped(api.post(at(waiting, "pause") + "?preview=true", WHY), contracts.PREVIEW)
+    assert preview["seq"] == api.get(at(waiting)).json()["seq"]
+    api.post(at(waiting, "pause"), {**WHY, "expected_seq": preview["seq"]})
+
+    for more in ({}, {"preview": True}):
+        answer = api.post(at(waiting, "resume"), {**WHY, "expected_seq": preview["seq"], **more})
+        assert "Nothing was done" in problem(answer, 409, "saga_moved")["detail"]
+    assert api.get(at(waiting)).json()["status"] == "PAUSED"
+    for wrong in (0, "3", 1.5, True):
+        answer = api.post(at(waiting, "resume"), {**WHY, "expected_seq": wrong})
+        assert "expected_seq" in problem(answer, 400, "invalid")["errors"]
+    assert api.post(at(waiting, "resume"), {**WHY, "expected_seq": preview["seq"] + 1}).json()["status"] == "RUNNING"

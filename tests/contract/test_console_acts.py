@@ -9,6 +9,7 @@ import pytest
 from api_support import START
 
 from application.messages import signal
+from application.operations import Operations
 from application.recovery import claim_due, drive
 from domain.outcomes import Rejected, Succeeded, Unavailable
 from interfaces.console.operate import TITLES
@@ -72,6 +73,10 @@ def saga(api, saga_id):
     return api.get(f"/api/sagas/transactions/{saga_id}/").json()
 
 
+def events(api, saga_id):
+    return api.get(f"/api/sagas/transactions/{saga_id}/events/?limit=200").json()["results"]
+
+
 def hidden(page):
     """The fields that a form brings along, with the preview that was seen."""
     return {name: unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)}
@@ -93,11 +98,12 @@ def test_every_act_on_every_saga_is_shown_and_done_or_refused_in_words(api, work
             "resolve": {"outcome": "completed"},
             "signal": {"type": "alliance_created", "body": '{"alliance_id": "a-2"}'},
         }.get(verb, {})
-        shown = api.http.get(path, chosen)
-        assert shown.status_code == 200, (verb, shown.content)
-        done = api.http.post(path, {**hidden(shown.content.decode()), **chosen, "reason": "by hand"})
-        assert done.status_code in {303, 400}, (verb, done.content)
-        assert done.status_code == 303 or 'role="alert"' in done.content.decode(), verb
+        preview = api.http.get(path, chosen)
+        assert preview.status_code == 200, (verb, preview.content)
+        answer = api.http.post(path, {**hidden(preview.content.decode()), **chosen, "reason": "by hand"})
+        previewed = 'name="seen"' in preview.content.decode()
+        assert answer.status_code == (303 if previewed else 400), (verb, answer.content)
+        assert previewed or 'role="alert"' in answer.content.decode(), verb
         api.participants.answers.clear()
 
 
@@ -105,14 +111,15 @@ UNREADABLE = ["NaN", '{"id": Infinity}', '"a\\u0000b"', '"\\ud800"', "1e999", "9
 
 
 @pytest.mark.parametrize("text", UNREADABLE, ids=range(len(UNREADABLE)))
-def test_what_is_no_json_for_the_api_is_none_for_a_form_and_changes_nothing(api, text):
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_what_is_no_json_for_the_api_is_none_for_a_form_and_changes_nothing(api, text, method):
     for workflow, verb, field in (("flight_booking", "skip", "output"), ("partner_creation", "signal", "body")):
         saga_id = standing(api, workflow, "waiting" if verb == "skip" else "sent")
         before = saga(api, saga_id)["seq"]
         fields = {"place": "do:RESERVE_SEAT", "type": "alliance_created", "reason": "by hand", field: text}
-        answer = api.http.post(f"/console/sagas/{saga_id}/{verb}/", fields)
+        answer = getattr(api.http, method)(f"/console/sagas/{saga_id}/{verb}/", fields)
 
-        assert answer.status_code == 400
+        assert answer.status_code == (200 if method == "get" else 400)
         assert 'class="fault"' in answer.content.decode()
         assert saga(api, saga_id)["seq"] == before
 
@@ -126,11 +133,103 @@ def test_an_item_that_there_cannot_be_is_said_so(api, place):
     assert re.search('class="fault"|banner bad" role="alert"', answer.content.decode())
 
 
-def test_a_message_that_is_given_by_hand_has_its_giver_and_the_reason_in_the_history(api):
-    saga_id = standing(api, "partner_creation", "sent")
-    fields = {"type": "alliance_created", "body": '{"alliance_id": "a-7"}', "reason": "Ana said so by phone"}
-    answer = api.http.post(f"/console/sagas/{saga_id}/signal/", fields)
+def shown(api, saga_id, verb, **chosen):
+    """The page with what would follow, and the form that would do it."""
+    page = api.http.get(f"/console/sagas/{saga_id}/{verb}/", chosen).content.decode()
+    return page, {**chosen, "seen": hidden(page)["seen"], "chosen": hidden(page)["chosen"], "reason": "by hand"}
 
-    assert answer.status_code == 303
+
+def done(api, saga_id, verb, form):
+    return api.http.post(f"/console/sagas/{saga_id}/{verb}/", form)
+
+
+def test_a_message_that_is_given_by_hand_is_previewed_and_has_its_giver_and_the_reason_in_the_history(api):
+    saga_id = standing(api, "partner_creation", "sent")
+    page, form = shown(api, saga_id, "signal", type="alliance_created", body='{"alliance_id": "a-7"}')
+    assert 'data-status="COMPLETED"' in page
+
+    assert done(api, saga_id, "signal", {**form, "reason": "Ana said so by phone"}).status_code == 303
     event = api.get(f"/api/sagas/transactions/{saga_id}/events/?type=step_succeeded").json()["results"][-1]
     assert (event["actor"], event["reason"]) == ("development", "Ana said so by phone")
+
+
+def test_a_saga_that_waits_for_no_message_is_given_none(api):
+    saga_id = standing(api, "flight_booking", "waiting")
+
+    assert "It waits for no message now" in api.http.get(f"/console/sagas/{saga_id}/signal/").content.decode()
+    answer = done(api, saga_id, "signal", {"type": "alliance_created", "body": "{}", "reason": "x", "seen": "3"})
+    assert answer.status_code == 400
+    assert "does not wait for this message" in answer.content.decode()
+
+
+ALSO = [
+    ("resolve", {"outcome": "completed"}, {"outcome": "compensated"}),
+    ("skip", {"place": "undo:PROCESS_PAYMENT"}, {"place": "undo:RESERVE_SEAT"}),
+    ("skip", {"place": "undo:PROCESS_PAYMENT"}, {"output": '{"id": 1}'}),
+]
+
+
+@pytest.mark.parametrize(("verb", "previewed", "posted"), ALSO)
+def test_another_choice_than_was_previewed_is_previewed_and_not_done(api, verb, previewed, posted):
+    saga_id = standing(api, "flight_booking", "parked")
+    before = saga(api, saga_id)["seq"]
+    _, form = shown(api, saga_id, verb, **previewed)
+    answer = done(api, saga_id, verb, {**form, **posted})
+    page = answer.content.decode()
+
+    assert answer.status_code == 400
+    assert "Something else is chosen" in page or "has no output" in page or "owes no undo" in page
+    assert saga(api, saga_id)["seq"] == before
+    if verb == "resolve":
+        assert done(api, saga_id, verb, {**form, **posted, **hidden(page)}).status_code == 303
+        assert saga(api, saga_id)["status"] == "COMPENSATED"
+
+
+@pytest.mark.parametrize("verb", sorted(TITLES))
+@pytest.mark.parametrize("lost", ["seen", "chosen"])
+def test_without_a_preview_nothing_is_done(api, verb, lost):
+    how = {"resume": "paused", "signal": "sent", "skip": "parked", "retry": "parked", "resolve": "parked"}
+    workflow = "partner_creation" if verb == "signal" else "commandes"
+    saga_id = standing(api, workflow, how.get(verb, "waiting"))
+    chosen = {
+        "skip": {"place": "undo:reservation_stock"},
+        "resolve": {"outcome": "completed"},
+        "signal": {"type": "alliance_created", "body": '{"alliance_id": "a-1"}'},
+    }.get(verb, {})
+    before = saga(api, saga_id)["seq"]
+    _, form = shown(api, saga_id, verb, **chosen)
+    answer = done(api, saga_id, verb, {name: value for name, value in form.items() if name != lost})
+
+    assert (answer.status_code, saga(api, saga_id)["seq"]) == (400, before)
+    assert "nothing has been done" in answer.content.decode()
+    assert done(api, saga_id, verb, form).status_code == 303
+
+
+def test_an_act_of_somebody_else_between_the_look_and_the_act_is_noticed(api, monkeypatch):
+    saga_id = standing(api, "commandes", "parked")
+    _, form = shown(api, saga_id, "resolve", outcome="completed")
+    real = Operations.act
+
+    def raced(operations, *given):
+        monkeypatch.setattr(Operations, "act", real)
+        api.post(f"/api/sagas/transactions/{saga_id}/pause/", {"reason": "somebody else"})
+        api.post(f"/api/sagas/transactions/{saga_id}/retry/", {"reason": "somebody else"})
+        return real(operations, *given)
+
+    monkeypatch.setattr(Operations, "act", raced)
+    answer = done(api, saga_id, "resolve", form)
+
+    assert answer.status_code == 400
+    assert saga(api, saga_id)["status"] == "COMPENSATING"
+    assert [event["type"] for event in events(api, saga_id)][-1] != "saga_resolved"
+
+
+def test_what_is_only_to_be_previewed_is_not_done_and_does_not_stand_in_the_address(api):
+    saga_id = standing(api, "partner_creation", "sent")
+    before = saga(api, saga_id)["seq"]
+    chosen = {"type": "alliance_created", "body": '{"alliance_id": "' + "x" * 5000 + '"}', "reason": "not yet"}
+    answer = done(api, saga_id, "signal", {**chosen, "preview": "yes"})
+
+    assert (answer.status_code, saga(api, saga_id)["seq"]) == (200, before)
+    assert 'name="preview"' in answer.content.decode()
+    assert done(api, saga_id, "signal", {**chosen, **hidden(answer.content.decode())}).status_code == 303

@@ -45,7 +45,8 @@ def preview(api, saga_id, verb, **fields):
 
 
 def seen(page):
-    return re.search(r'name="seen" value="(\d+)"', page)[1]
+    """What a form brings back of its preview."""
+    return dict(re.findall(r'type="hidden" name="(seen|chosen)" value="([^"]*)"', page))
 
 
 def saga(api, saga_id):
@@ -120,7 +121,7 @@ def test_an_act_is_previewed_then_done_with_its_reason_and_its_actor(api):
     assert saga(api, saga_id)["status"] == "STUCK", "a preview changes nothing"
 
     del api.participants.answers["wallet_credit:undo"]
-    answer = act(api, saga_id, "retry", reason="account reopened", seen=seen(shown))
+    answer = act(api, saga_id, "retry", reason="account reopened", **seen(shown))
 
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/console/sagas/{saga_id}/")
     event = last_event(api, saga_id, "retry_requested")
@@ -137,7 +138,7 @@ def test_a_call_without_a_body_is_previewed_too(api):
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 501, "a\0b"])
 def test_without_a_reason_nothing_is_done(api, reason):
     saga_id = parked(api)
-    answer = act(api, saga_id, "retry", reason=reason, seen=seen(preview(api, saga_id, "retry")))
+    answer = act(api, saga_id, "retry", reason=reason, **seen(preview(api, saga_id, "retry")))
 
     assert answer.status_code == 400
     assert "1 to 500 characters" in answer.content.decode()
@@ -149,7 +150,7 @@ def test_on_a_saga_that_moved_since_the_preview_nothing_is_done(api):
     before = seen(preview(api, saga_id, "resolve", outcome="compensated"))
     api.post(f"/api/sagas/transactions/{saga_id}/retry/", {"reason": "somebody else"})
 
-    answer = act(api, saga_id, "resolve", reason="done by hand", outcome="compensated", seen=before)
+    answer = act(api, saga_id, "resolve", reason="done by hand", outcome="compensated", **before)
 
     assert answer.status_code == 400
     assert saga(api, saga_id)["status"] != "COMPENSATED"
@@ -176,7 +177,7 @@ def test_an_undo_is_taken_as_done_by_hand(api):
     assert 'data-status="COMPENSATED"' in shown
     assert "No call goes out" in shown
 
-    answer = act(api, saga_id, "skip", place="undo:wallet_credit", reason="refunded", seen=seen(shown))
+    answer = act(api, saga_id, "skip", place="undo:wallet_credit", reason="refunded", **seen(shown))
 
     assert answer.status_code == 303
     assert last_event(api, saga_id, "step_skipped")["step"] == "wallet_credit"
@@ -206,7 +207,7 @@ def test_it_is_declared_settled_one_way_or_the_other(api):
     assert act(api, saga_id, "resolve", reason="x").status_code == 400
     shown = preview(api, saga_id, "resolve", outcome="compensated")
 
-    assert act(api, saga_id, "resolve", reason="paid back", outcome="compensated", seen=seen(shown)).status_code == 303
+    assert act(api, saga_id, "resolve", reason="paid back", outcome="compensated", **seen(shown)).status_code == 303
     assert saga(api, saga_id)["status"] == "COMPENSATED"
     assert "Declared COMPENSATED by development" in page_of(api, saga_id)
 
