@@ -54,6 +54,7 @@ class Bulk:
     refused: int = 0
     finished_at: datetime | None = None
     cancelled: bool = False
+    cancelled_by: str | None = None
 
 
 class BulkStore(Protocol):
@@ -62,10 +63,10 @@ class BulkStore(Protocol):
     def failures(self, limit: int) -> list[FailureGroup]:
         """The groups of live sagas in trouble, the largest first."""
 
-    def begin(self, bulk: Bulk) -> Bulk | None:
+    def begin(self, bulk: Bulk, at_most: int | None = None) -> Bulk | None:
         """Store a remedy with the sagas that are in its group now; the one under way if there is the same already.
 
-        None when the group is empty.
+        None when the group is empty. Raises GroupGrown when there are more than `at_most`, having stored nothing.
         """
 
     def group(self, group: str) -> FailureGroup | None:
@@ -83,8 +84,8 @@ class BulkStore(Protocol):
     def refusals(self, bulk_id: UUID, limit: int) -> list[tuple[UUID, str]]:
         """Sagas that it could not be done to, and why."""
 
-    def cancel(self, bulk_id: UUID, now: datetime) -> None:
-        """Do it to no more sagas."""
+    def cancel(self, bulk_id: UUID, actor: str, now: datetime) -> None:
+        """Do it to no more sagas; `actor` is who says so. What has ended stays as it is."""
 
     def claim(self, owner: str, now: datetime) -> Bulk | None:
         """Own the oldest remedy that nobody applies."""

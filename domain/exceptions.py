@@ -123,6 +123,12 @@ class SagaMoved(SagaError):
     code = "saga_moved"
 
 
+class GroupGrown(SagaError):
+    """More sagas are in this trouble now than you looked at. Nothing was done: look again."""
+
+    code = "group_grown"
+
+
 class LeaseLost(SagaError):
     """Another driver owns this saga now; this one has changed nothing and must stop."""
 

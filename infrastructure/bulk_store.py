@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 
 from application.bulk import Bulk, FailureGroup
+from domain.exceptions import GroupGrown
 from infrastructure.models import BulkItemRow, BulkRow
 
 _GROUPS = """
@@ -43,7 +44,7 @@ class PostgresBulkStore:
             cursor.execute("SELECT 1 FROM saga_trouble WHERE saga_id = %s AND kind = %s", [saga_id, group])
             return cursor.fetchone() is not None
 
-    def begin(self, bulk: Bulk) -> Bulk | None:
+    def begin(self, bulk: Bulk, at_most: int | None = None) -> Bulk | None:
         """See `BulkStore`."""
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{bulk.group} {bulk.verb}"])
@@ -64,6 +65,8 @@ class PostgresBulkStore:
             if not cursor.rowcount:
                 transaction.set_rollback(True)
                 return None
+            if at_most is not None and cursor.rowcount > at_most:
+                raise GroupGrown  # and nothing of it is stored
             row.total = cursor.rowcount
             row.save(update_fields=["total"])
             return _bulk(row)
@@ -82,10 +85,10 @@ class PostgresBulkStore:
         refused = BulkItemRow.objects.filter(bulk_id=bulk_id, refusal__isnull=False).order_by("saga_id")
         return list(refused.values_list("saga_id", "refusal")[:limit])
 
-    def cancel(self, bulk_id: UUID, now: datetime) -> None:
+    def cancel(self, bulk_id: UUID, actor: str, now: datetime) -> None:
         """See `BulkStore`."""
         BulkRow.objects.filter(id=bulk_id, finished_at__isnull=True).update(
-            cancelled=True, finished_at=now, lease_expires_at=None
+            cancelled=True, cancelled_by=actor, finished_at=now, lease_expires_at=None
         )
 
     def claim(self, owner: str, now: datetime) -> Bulk | None:
@@ -141,4 +144,5 @@ def _bulk(row: BulkRow) -> Bulk:
         created_at=row.created_at,
         finished_at=row.finished_at,
         cancelled=row.cancelled,
+        cancelled_by=row.cancelled_by,
     )

@@ -211,6 +211,7 @@ class BulkRow(models.Model):
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
     cancelled = models.BooleanField(default=False)
+    cancelled_by = models.TextField(null=True)  # noqa: DJ001 - null is "nobody"
     lease_owner = models.TextField(null=True)  # noqa: DJ001 - null is "nobody"
     lease_expires_at = models.DateTimeField(null=True)
 

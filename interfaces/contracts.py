@@ -215,8 +215,13 @@ BULK_REQUEST = _object(
             "maximum": 1000,
             "description": "Sagas a second, 10 unless told",
         },
+        "expected_sagas": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "How many you looked at: when there are more by now, nothing is done (409 `group_grown`)",
+        },
     },
-    optional=("preview", "per_second"),
+    optional=("preview", "per_second", "expected_sagas"),
 )
 BULK_PREVIEW = _object({"preview": {"type": "boolean"}, "verb": TEXT, "sagas": COUNT, "seconds": NUMBER})
 BULK = _object(
@@ -230,6 +235,7 @@ BULK = _object(
         "created_at": TIME,
         "finished_at": _or_null(TIME),
         "status": {"type": "string", "enum": ["running", "finished", "cancelled"]},
+        "cancelled_by": {**_or_null(TEXT), "description": "Who stopped it, at `finished_at`"},
         "total": COUNT,
         "done": COUNT,
         "refused": COUNT,

@@ -263,7 +263,10 @@ def _group_operation(summary: str) -> Callable[..., Any]:
             202: ("A worker does it; `Location` tells how far it has come", contracts.BULK),
             400: _problem("A field is wrong; nothing was changed"),
             404: _problem("No live saga is in that trouble now"),
-            409: _problem("The same is being done already; `detail` says where"),
+            409: _problem(
+                "The same is being done already; `detail` says where. Or there are more sagas than the expected "
+                "(`group_grown`)"
+            ),
         },
         body=contracts.BULK_REQUEST,
         parameters=[_query("preview", "`true`: only show what would happen", openapi.TYPE_BOOLEAN)],

@@ -82,16 +82,17 @@ class CancelBulkView(APIView):
     roles = {"POST": (OPERATOR,)}
 
     @docs.bulk_cancel
-    def post(self, request: Request, bulk_id: UUID) -> Response:  # noqa: ARG002 - DRF's signature
+    def post(self, request: Request, bulk_id: UUID) -> Response:
         """Do it to no more sagas; what it was done to stays."""
         _known(bulk_id)
-        platform().bulk.cancel(bulk_id, engine().clock.now())
+        platform().bulk.cancel(bulk_id, request.user.name, engine().clock.now())
         return Response(_bulk_json(_known(bulk_id)))
 
 
 def _begun(request: Request, group: str, verb: str) -> Response:
-    asked = Body(request, ("per_second",))
+    asked = Body(request, ("per_second", "expected_sagas"))
     reason, per_second, preview = asked.reason(), asked.per_second(), asked.preview()
+    at_most = asked.number("expected_sagas")
     asked.finish()
     if preview:
         found = platform().bulk.group(group)
@@ -108,7 +109,8 @@ def _begun(request: Request, group: str, verb: str) -> Response:
             actor=request.user.name,
             per_second=per_second,
             created_at=engine().clock.now(),
-        )
+        ),
+        at_most,
     )
     if bulk is None:
         raise _no_group(group)

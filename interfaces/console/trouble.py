@@ -1,5 +1,6 @@
 """Trouble: what is parked and what it owes, what fails in the same way, and remedies for all of it at once."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from django.views.decorators.http import require_POST
 from application.bulk import Bulk, FailureGroup
 from application.queries import SagaFilter
 from domain.events import SagaStatus
+from domain.exceptions import GroupGrown
 from interfaces.callers import OPERATOR, READER
 from interfaces.console.access import page
 from interfaces.console.live import live_page
@@ -26,6 +28,7 @@ from interfaces.privacy import hidden, mask_of_row, masked_row
 
 MOST_PARKED = 25
 VERBS = ("retry", "compensate")
+_SIZE = re.compile(r"[0-9]{1,9}")
 
 
 @page(READER)
@@ -68,6 +71,7 @@ def _progress(bulk: Bulk) -> dict[str, Any]:
         "created_at": bulk.created_at,
         "finished_at": bulk.finished_at,
         "cancelled": bulk.cancelled,
+        "cancelled_by": bulk.cancelled_by,
         "total": bulk.total,
         "done": bulk.done,
         "refused": bulk.refused,
@@ -86,8 +90,13 @@ def remedy(request: HttpRequest, group: str, verb: str) -> HttpResponse:
     faults: dict[str, str] = {}
     if request.method == "POST":
         per_second, reason = _rate(request, faults), _reason(request, faults)
-        if not faults:
-            return _begun(request, group, verb, per_second, reason)
+        try:
+            if not faults:
+                return _begun(request, group, verb, per_second, reason)
+        except GroupGrown:
+            found = platform().bulk.group(group) or found
+            text = _("More sagas are in this trouble by now than you were shown: %(n)s. Nothing has been done.")
+            faults["seen"] = text % {"n": found.sagas}
     rate = request.POST.get("per_second", f"{DEFAULT_RATE:g}")
     shown = {
         "here": "trouble",
@@ -122,7 +131,8 @@ def _reason(request: HttpRequest, faults: dict[str, str]) -> str:
 
 
 def _begun(request: HttpRequest, group: str, verb: str, per_second: float, reason: str) -> HttpResponse:
-    """The remedy, or the one that does the same already; then to its progress."""
+    """The remedy, or the one that does the same already; then to its progress. Raises GroupGrown."""
+    seen = request.POST.get("seen", "")
     asked = Bulk(
         id=engine().new_id(),
         group=group,
@@ -132,7 +142,7 @@ def _begun(request: HttpRequest, group: str, verb: str, per_second: float, reaso
         per_second=per_second,
         created_at=engine().clock.now(),
     )
-    bulk = platform().bulk.begin(asked)
+    bulk = platform().bulk.begin(asked, int(seen) if _SIZE.fullmatch(seen) else 0)
     if bulk is None:
         raise Http404(_("No live saga is in this trouble now."))
     if bulk.id != asked.id:
@@ -162,10 +172,10 @@ def _remedied(bulk_id: UUID) -> dict[str, Any]:
 
 @require_POST
 @page(OPERATOR)
-def cancel(request: HttpRequest, bulk_id: UUID) -> HttpResponse:  # noqa: ARG001 - Django's signature
+def cancel(request: HttpRequest, bulk_id: UUID) -> HttpResponse:
     """Do it to no more sagas."""
     _known(bulk_id)
-    platform().bulk.cancel(bulk_id, engine().clock.now())
+    platform().bulk.cancel(bulk_id, request.caller.name, engine().clock.now())
     return _to(bulk_id)
 
 

@@ -56,6 +56,12 @@ class Visit:
     def post(self, path, client=None, **fields):
         return f"POST {path} {fields}", (client or self._browser).post(path, fields)
 
+    def done(self, path, **chosen):
+        """The act, as its preview has shown it."""
+        page = self.get(path, **chosen)[1].content.decode()
+        brought = dict(re.findall(r'type="hidden" name="(seen|chosen)" value="([^"]*)"', page))
+        return self.post(path, **brought, **chosen, reason="WHY-7")
+
     def pages(self):
         """All of them: those that show nothing yet, then with sagas, and last for who may not."""
         for path in ("", "trouble/", "statistics/", "workflows/", "workflows/commandes/"):
@@ -112,7 +118,10 @@ class Visit:
         yield self.post(at("parked", "retry"), seen="1", reason="WHY-7")
         for body in ("[1]", "{", "{}"):
             yield self.post(at("given", "signal"), body=body, reason="WHY-7", type="x")
-        self.post(at("paused", "resume"), reason="WHY-7")
+        yield self.get(at("given", "signal"), body='{"alliance_id": "a-1"}', type="alliance_created")
+        seen = self._api.get(f"/api/sagas/transactions/{self._sagas['parked']}/").json()["seq"]
+        yield self.post(at("parked", "resolve"), outcome="completed", seen=seen, chosen="otherwise", reason="WHY-7")
+        self.done(at("paused", "resume"))
         yield self.get(f"/console/sagas/{self._sagas['paused']}/")
 
     def _lists(self):
@@ -141,12 +150,17 @@ class Visit:
         for verb in ("retry", "compensate"):
             yield self.get(f"/console/trouble/{group}/{verb}/")
             yield self.post(f"/console/trouble/{group}/{verb}/", per_second="x")
+        given = {"reason": "WHY-7", "per_second": "1000"}
+        yield self.post(f"/console/trouble/{group}/retry/", seen="1", **given)
+        _name, stopped = self.post(f"/console/trouble/{group}/compensate/", seen="9", **given)
+        self.post(f"{stopped.headers['Location']}cancel/")
+        yield self.get(stopped.headers["Location"])
         for _twice in range(2):
-            _name, begun_one = self.post(f"/console/trouble/{group}/retry/", reason="WHY-7", per_second="1000")
+            _name, begun_one = self.post(f"/console/trouble/{group}/retry/", seen="9", **given)
         remedy = begun_one.headers["Location"]
         yield self.get(remedy)
         yield self.get("/console/trouble/")
-        self.post(f"/console/sagas/{self._sagas['parked']}/resolve/", outcome="completed", reason="WHY-7")
+        self.done(f"/console/sagas/{self._sagas['parked']}/resolve/", outcome="completed")
         runner = BulkRunner(platform().operations, platform().bulk, "w-1", lambda _: False)
         while runner.run_one():
             pass

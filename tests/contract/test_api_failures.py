@@ -147,10 +147,20 @@ def test_a_remedy_goes_on_with_another_worker(api, parked):
     assert api.get(location).json()["done"] == 3
 
 
+def test_a_group_that_is_larger_than_expected_is_left_alone(api, parked):
+    [group] = groups(api)
+    path = f"{FAILURES}{group['id']}/retry/"
+    assert "Nothing was done" in problem(api.post(path, {**WHY, "expected_sagas": 2}), 409, "group_grown")["detail"]
+    assert "expected_sagas" in problem(api.post(path, {**WHY, "expected_sagas": 0}), 400)["errors"]
+    assert api.get(BULK).json()["results"] == []
+    assert api.post(path, {**WHY, "expected_sagas": 3}).status_code == 202
+
+
 def test_a_remedy_is_cancelled(api, parked):
     [group] = groups(api)
     location = api.post(f"{FAILURES}{group['id']}/retry/", WHY).headers["Location"]
-    assert shaped(api.post(f"{location}cancel/"), contracts.BULK)["status"] == "cancelled"
+    cancelled = shaped(api.post(f"{location}cancel/"), contracts.BULK)
+    assert (cancelled["status"], cancelled["cancelled_by"]) == ("cancelled", "development")
     assert not runner().run_one()
     assert api.get(location).json()["done"] == 0
 

@@ -35,7 +35,8 @@ def group_of(api):
 
 
 def remedied(api, group, verb="retry", **fields):
-    return api.http.post(f"/console/trouble/{group}/{verb}/", {"reason": "reopened", "per_second": "1000", **fields})
+    given = {"reason": "reopened", "per_second": "1000", "seen": "9", **fields}
+    return api.http.post(f"/console/trouble/{group}/{verb}/", given)
 
 
 def run(api):
@@ -131,9 +132,26 @@ def test_a_remedy_is_stopped(api):
     assert "Stop: do it to no more sagas" in page(api, path)
 
     assert api.http.post(f"{path}cancel/").status_code == 303
-    assert "cancelled" in page(api, path)
+    for shown in (page(api, path), page(api)):
+        assert "stopped by development" in shown
     assert "Stop:" not in page(api, path)
     assert platform().bulk.load(UUID(path.split("/")[3])).cancelled
+
+
+@pytest.mark.parametrize("seen", ["2", "", "x", "9" * 5000])
+def test_a_group_that_has_grown_since_it_was_shown_is_shown_again_and_nothing_begins(api, seen):
+    parked(api, 2)
+    group = group_of(api)
+    form = api.http.get(f"/console/trouble/{group}/retry/").content.decode()
+    assert 'name="seen" value="2"' in form
+    parked(api)
+
+    answer = remedied(api, group, seen=seen)
+
+    assert answer.status_code == 400
+    assert "than you were shown: 3." in answer.content.decode()
+    assert platform().bulk.recent(10) == []
+    assert remedied(api, group, seen=re.search(r'name="seen" value="(\d+)"', answer.content.decode())[1])
 
 
 def test_an_open_page_offers_to_stop_a_remedy_only_until_it_has_ended(api):
