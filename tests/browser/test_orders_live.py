@@ -33,6 +33,28 @@ def test_an_order_appears_on_the_open_list_and_ends_there_and_on_its_page_withou
     assert is_untouched(single)
 
 
+LISTEN = """selector => {
+    window.heard = [];
+    const spoken = document.querySelector(selector);
+    new MutationObserver(() => window.heard.push(spoken.textContent.trim())).observe(
+        spoken, { childList: true, characterData: true, subtree: true });
+}"""
+"""What a screen reader says of a live region: each change of the text in the node that it knows."""
+
+
+def test_a_screen_reader_hears_how_a_saga_stands_when_that_changes_and_not_otherwise(console, page):
+    saga = console.order(":slow")
+    page.goto(f"/console/sagas/{saga['id']}/")
+    page.evaluate(LISTEN, "#standing[role=status]")
+
+    expect(page.locator("#standing .status")).to_have_text("COMPLETED")
+    heard = page.evaluate("window.heard")
+    assert heard[-1].split()[0] == "COMPLETED"
+    page.evaluate("window.heard = []")
+    page.wait_for_timeout(5000)  # it is asked for twice more
+    assert page.evaluate("window.heard") == []
+
+
 def test_an_order_is_placed_with_the_start_form_and_watched_until_it_has_ended(console, page):
     page.goto("/console/workflows/")
     page.get_by_role("link", name="commandes", exact=True).click()

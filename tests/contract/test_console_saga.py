@@ -76,6 +76,13 @@ def test_the_page_tells_why_it_stands_where_it_does_and_what_went_out(api):
     assert ORDER["client_id"] in page
 
 
+def test_what_may_change_while_somebody_listens_is_said_and_has_no_times_that_go_on_by_themselves(api):
+    spoken = re.findall(r'<(\w+)[^>]* role="status"[^>]*>(.*?)</\1>', page_of(api, parked(api)), re.DOTALL)
+
+    assert ["STUCK" in spoken[0][1], "Parked: " in spoken[1][1]] == [True, True]
+    assert not any("<time" in text for _, text in spoken)
+
+
 def test_each_attempt_has_its_request_written_down_again(api):
     saga_id = start(api, information_produit=Unavailable("away"))
     page = page_of(api, saga_id)

@@ -1,6 +1,7 @@
 """Trouble in the console: what is parked and owed, groups of failures, and remedies for whole groups."""
 
 import re
+from datetime import timedelta
 from uuid import UUID
 
 import api_support
@@ -136,6 +137,22 @@ def test_a_remedy_is_stopped(api):
         assert "stopped by development" in shown
     assert "Stop:" not in page(api, path)
     assert platform().bulk.load(UUID(path.split("/")[3])).cancelled
+
+
+def test_how_far_a_remedy_has_come_is_said_by_tenths_and_how_it_ended(api):
+    parked(api, 3)
+    path = remedied(api, group_of(api)).headers["Location"]
+
+    def said():
+        return re.search(r'id="said" role="status">(.*?)</p>', page(api, path))[1]
+
+    assert said() == "0 % have had their turn"
+    runner = BulkRunner(platform().operations, platform().bulk, "w-1", lambda _: True)
+    runner.run_one()
+    assert said() == "30 % have had their turn"
+    api.clock.ahead += timedelta(minutes=1)
+    run(api)
+    assert said() == "Ended: 3 done, 0 not possible"
 
 
 @pytest.mark.parametrize("seen", ["2", "", "x", "9" * 5000])
