@@ -249,6 +249,18 @@ class RateRow(models.Model):
         verbose_name = "request rate"
 
 
+class LoginAttemptRow(models.Model):
+    """An attempt to log in that did not end well, or has not ended; kept for some minutes (logins.py)."""
+
+    id = models.BigAutoField(primary_key=True)
+    key = models.TextField(db_index=True)
+    at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        db_table = "saga_login_attempts"
+        verbose_name = "login attempt"
+
+
 class RollupRow(models.Model):
     """How many sagas started or ended in one span of time, with such a duration: what statistics are read from.
 

@@ -55,6 +55,7 @@ MIDDLEWARE = [
     "infrastructure.request_metrics.RequestMetrics",
     "interfaces.correlation.CorrelationMiddleware",
     "interfaces.hosts.HostMiddleware",
+    "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(f"interfaces.sessions.{name}" for name in ("Sessions", "Users", "Messages", "NoFrames")),
 ]
@@ -98,6 +99,7 @@ DATABASES = {
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not CONFIGURATION.debug
 SESSION_COOKIE_AGE = 12 * 60 * 60
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+AUTHENTICATION_BACKENDS = ["infrastructure.logins.LimitedLogin"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")

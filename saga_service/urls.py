@@ -9,5 +9,5 @@ urlpatterns = [
     path("console/", include("interfaces.console.urls")),
     path("", include("interfaces.urls")),
 ]
-handler404 = "interfaces.errors.not_found"
+handler404 = "interfaces.console.access.not_found"
 handler500 = "interfaces.errors.server_error"

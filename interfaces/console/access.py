@@ -19,6 +19,7 @@ from django.views.decorators.csrf import csrf_protect
 from rest_framework.exceptions import APIException
 
 from domain.exceptions import SagaError, SagaNotFound, StoreUnavailable, WorkflowUnknown
+from interfaces import errors
 from interfaces.admin import MAY_ACT
 from interfaces.callers import ADMIN, ANYBODY_IN_DEVELOPMENT, OPERATOR, READER, Caller, named, roles_of
 from interfaces.console.words import told
@@ -81,6 +82,18 @@ def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
         return error_page(request, 403, _("Not allowed"), text)
 
     return guarded(in_language(request, answer))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 404, for an address that no view has: under /console/ a page, elsewhere what errors.py says."""
+    answer = errors.not_found(request, exception)
+    if answer.status_code != 404 or not request.path_info.startswith("/console/"):  # noqa: PLR2004
+        return answer
+
+    def page() -> HttpResponse:
+        return error_page(request, 404, _("Not found"), _("There is nothing at this address."))
+
+    return guarded(in_language(request, page))
 
 
 def _answered(view: View, roles: tuple[str, ...], request: HttpRequest, arguments: Any, more: Any) -> HttpResponse:

@@ -3,10 +3,12 @@
 from functools import partial
 from typing import Any
 
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 from django.views.i18n import set_language
@@ -25,6 +27,16 @@ class Login(LoginView):
         """In the language of the browser."""
         answer = partial(super().dispatch, request, *arguments, **more)
         return guarded(in_language(request, answer))
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        """Said as it is when it was tried too often, whatever the password."""
+        too_many = getattr(self.request, "too_many_logins", False)
+        if too_many:
+            form.errors.clear()
+            form.add_error(None, _("Tried too often with this name. Wait ten minutes, then try again."))
+        response: HttpResponse = super().form_invalid(form)
+        response.status_code = 429 if too_many else 200
+        return response
 
 
 @method_decorator(csrf_protect, name="dispatch")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 from html import unescape
 
 import api_support
@@ -9,12 +10,13 @@ import pytest
 from api_support import ORDER, START, UNKNOWN_ID
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
+from django.db.models import F
 from django.test import Client
 from django.utils import translation
 
 from domain.outcomes import Rejected
 from domain.workflows.commandes import COMMANDES
-from infrastructure.models import SagaRow
+from infrastructure.models import LoginAttemptRow, SagaRow
 from interfaces.console import access, live, urls
 from saga_service.configuration import ApiKey
 
@@ -156,6 +158,71 @@ def test_nobody_acts_with_what_they_have_lost_though_their_open_page_is_still_dr
 
     assert answer.status_code == (403 if lost == "role" else 302)
     assert SagaRow.objects.get().seq == before
+
+
+def tries(password, path="/console/login/", name="anna", address="192.0.2.1"):
+    return Client().post(path, {"username": name, "password": password}, REMOTE_ADDR=address)
+
+
+@pytest.mark.parametrize("path", ["/console/login/", "/admin/login/"])
+def test_after_ten_wrong_passwords_not_even_the_right_one_is_taken_for_ten_minutes(guarded, path):
+    member("saga-reader", is_staff=True)
+    for _ in range(10):
+        assert tries("wrong", path).status_code == 200
+    locked = tries("correct horse battery", path)
+    assert "sessionid" not in locked.cookies
+    if path == "/console/login/":
+        assert locked.status_code == 429
+        assert "Tried too often" in locked.content.decode()
+    assert "sessionid" not in tries("correct horse battery", "/console/login/", name="ANNA").cookies
+
+    assert "sessionid" in tries("correct horse battery", path, address="192.0.2.2").cookies, "another address"
+    LoginAttemptRow.objects.update(at=F("at") - timedelta(minutes=10))
+    assert "sessionid" in tries("correct horse battery", path).cookies
+    assert LoginAttemptRow.objects.count() == 0, "what has become of no use is deleted"
+
+
+def test_a_right_password_begins_the_count_anew_and_no_name_is_stored(guarded):
+    member("saga-reader")
+    for _ in range(3):
+        for _ in range(9):
+            tries("wrong")
+        assert not LoginAttemptRow.objects.filter(key__icontains="anna").exists()
+        assert "sessionid" in tries("correct horse battery").cookies
+
+
+@pytest.mark.parametrize("path", ["/console/x/", "/console/sagas/x/", "/console/workflows/commandes/1/x"])
+def test_an_address_of_the_console_that_there_is_not_is_answered_with_a_page_in_its_language(api, path):
+    for method in ("get", "post"):
+        answer = getattr(Client(), method)(path, headers={"Accept-Language": "fr"})
+
+        assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+        assert (answer.headers["Content-Language"], "/console/" in answer.content.decode()) == ("fr", True)
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/console/trouble", "/console/workflows/commandes"])
+def test_an_address_of_the_console_without_its_final_slash_leads_to_the_page(api, path):
+    assert api.http.get(path).headers["Location"] == f"{path}/"
+
+
+PUBLIC = [
+    "/console/",
+    "/console/x/",
+    "/admin/login/",
+    "/saga/test",
+    "/swagger/",
+    "/health",
+    "/static/console/console.js",
+]
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_no_answer_is_taken_for_what_it_is_not_or_tells_other_sites_where_its_reader_was(api, path):
+    answer = api.http.get(path)
+
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
 
 
 def test_a_form_from_another_site_is_refused(guarded):
