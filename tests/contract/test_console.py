@@ -213,13 +213,14 @@ PUBLIC = [
     "/saga/test",
     "/swagger/",
     "/health",
-    "/static/console/console.js",
+    "/static/console/theme.js",
 ]
 
 
 @pytest.mark.parametrize("path", PUBLIC)
 def test_no_answer_is_taken_for_what_it_is_not_or_tells_other_sites_where_its_reader_was(api, path):
     answer = api.http.get(path)
+    answer.close()
 
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "same-origin"
