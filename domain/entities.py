@@ -60,7 +60,8 @@ class Saga(Operated):
         while undoing and not self.resting:
             tasks = self.next_tasks(datetime.max.replace(tzinfo=now.tzinfo))
             calls += tasks
-            undoing = all(task.attempt.action is Action.UNDO for task in tasks)
+            # None are due where it waits for a message: what comes after that depends on the message.
+            undoing = bool(tasks) and all(task.attempt.action is Action.UNDO for task in tasks)
             for task in tasks if undoing else ():
                 self.record(Succeeded(None), now, of=task)
         return calls if undoing else calls + list(self._later())

@@ -32,7 +32,7 @@ GIVEN = {
     "process_payment": {"id": 5},
     "confirm_order": {"status": "CONFIRMED"},
 }
-STANDINGS = ("pending", "waiting", "paused", "parked", "completed")
+STANDINGS = ("pending", "waiting", "paused", "held", "parked", "completed")
 
 
 def work():
@@ -54,7 +54,7 @@ def standing(api, workflow, how):
     """A saga of this workflow that stands so."""
     saga_id = begun(api, workflow)
     first, fails, stays = STEPS[workflow]
-    if how == "waiting":
+    if how in {"waiting", "held"} and (workflow, how) != ("partner_creation", "held"):
         api.participants.answers[f"{first}:do"] = Unavailable("busy", 5.0)
     if how == "paused":
         api.post(f"/api/sagas/transactions/{saga_id}/pause/", {"reason": "first a look"})
@@ -62,6 +62,8 @@ def standing(api, workflow, how):
         api.participants.answers |= {fails: Rejected("no"), f"{stays}:undo": Rejected("gone")}
     if how != "pending":
         work()
+    if how == "held":
+        api.post(f"/api/sagas/transactions/{saga_id}/pause/", {"reason": "while it waits"})
     if workflow == "partner_creation" and how in {"parked", "completed"}:
         told = {"parked": "alliance_failed", "completed": "alliance_created"}[how]
         signal(bootstrap.platform().engine, UUID(saga_id), {"type": told, "alliance_id": "a-1"})
@@ -85,7 +87,7 @@ def hidden(page):
 @pytest.mark.parametrize("how", STANDINGS)
 @pytest.mark.parametrize("workflow", STEPS)
 def test_every_act_on_every_saga_is_shown_and_done_or_refused_in_words(api, workflow, how):
-    statuses = {"pending": "RUNNING", "waiting": "RUNNING", "paused": "PAUSED", "parked": "STUCK"}
+    statuses = {"pending": "RUNNING", "waiting": "RUNNING", "paused": "PAUSED", "held": "PAUSED", "parked": "STUCK"}
     for verb in TITLES:
         saga_id = standing(api, workflow, how)
         assert saga(api, saga_id)["status"] == statuses.get(how, how.upper()), saga(api, saga_id)

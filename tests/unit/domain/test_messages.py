@@ -114,6 +114,12 @@ class TestAMessage:
         assert (event.type, event.actor) == ("attempt_failed", "ana")
         assert event.reason == dialogue.saga.failure.reason == "not solvent (by hand: told by phone)"
 
+    def test_that_is_waited_for_ends_what_can_be_said_to_follow(self):
+        dialogue = waiting()
+        assert dialogue.saga.planned(START) == []
+        held = waiting().act("pause").act("resume")
+        assert held.saga.planned(START) == []
+
     def test_waits_while_the_saga_is_paused(self):
         dialogue = waiting().act("pause")
         with pytest.raises(NotAllowed, match="Deliver the message again"):
