@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import requests
+from playwright.sync_api import Page
 
 from devstack.processes import free_port
 from devstack.stack import ROOT, Part
+from saga_service.configuration import EXAMPLE_GATEWAY_SECRET
 from tests.support import load
 from tests.support.system import FOREIGN, System
 from tests.support.waiting import until
@@ -25,6 +28,23 @@ GUARDED = {
     "WEB_CONCURRENCY": "2",
 }
 ACTS = ("retry", "skip", "compensate", "resolve", "pause")
+APPROVAL = {
+    "name": "approval",
+    "version": 1,
+    "title": "A payout that somebody has to approve",
+    "deadline": 86400,
+    "input_schema": {"type": "object"},
+    "initial_state": "asked",
+    "completed_state": "paid",
+    "compensating_state": "withdrawing",
+    "compensated_state": "withdrawn",
+    "failed_state": "refused",
+    "steps": [
+        {"name": "approve", "safe": True, "awaits": {"types": ["approved", "refused"], "timeout": 86400}},
+        {"name": "look", "safe": True, "action": {"service": "wallet", "method": "GET", "path": "/health"}},
+    ],
+}
+"""A saga of it waits for a message that nobody sends by itself."""
 UNDO = ("inventaire", "fail", "/liberations/")
 """The undo of an order's reservation: participant, fault, path."""
 
@@ -100,12 +120,26 @@ for name, role in (("rita", "saga-reader"), ("otto", "saga-operator")):
         assert done.returncode == 0, done.stderr
 
 
-def addresses(console: Console) -> dict[str, str]:
+Way = str | Callable[[Page], None]
+"""How one comes to a page: its address, or what is done to see it."""
+
+
+def show(page: Page, way: Way) -> None:
+    """Go there, whatever the page's language."""
+    if callable(way):
+        way(page)
+    else:
+        page.goto(way)
+
+
+def addresses(console: Console) -> dict[str, Way]:
     """A page of every kind, by the name of its picture, and the sagas that they are of."""
     done = console.order(wait=25)["id"]
     undone = console.order(":fail=creation_commande", wait=25)["id"]
     stuck = console.parked(3)[0]
     group, bulk = _remedied_in_vain(console)
+    waiting, paused = _to_be_approved(console), _to_be_approved(console)
+    requests.post(f"{console.stack.api}/api/sagas/transactions/{paused}/pause/", json={"reason": "a look"}, timeout=30)
     return {
         "sagas": "/console/",
         "sagas-none": "/console/?q=nothing",
@@ -113,17 +147,58 @@ def addresses(console: Console) -> dict[str, str]:
         "saga-undone": f"/console/sagas/{undone}/",
         "saga-parked": f"/console/sagas/{stuck}/",
         **{f"act-{verb}": f"/console/sagas/{stuck}/{verb}/" for verb in ACTS},
+        "act-resume": f"/console/sagas/{paused}/resume/",
+        "act-signal": f"/console/sagas/{waiting}/signal/?type=approved",
+        "act-changed": partial(_choose_otherwise, address=f"/console/sagas/{stuck}/resolve/?outcome=completed"),
         "trouble": "/console/trouble/",
         "remedy": f"/console/trouble/{group}/retry/",
         "bulk": f"/console/bulk/{bulk}/",
         "workflows": "/console/workflows/",
         "workflow": "/console/workflows/commandes/",
         "start": "/console/workflows/commandes/start/",
+        "start-faults": _start_with_faults,
+        "forbidden": partial(_as_a_reader, address=f"/console/sagas/{stuck}/retry/"),
         "statistics": "/console/statistics/",
         "login": "/console/login/",
         "not-found": "/console/workflows/nowhere/",
         "test": "/saga/test",
     }
+
+
+def _to_be_approved(console: Console) -> str:
+    """The id of a saga that waits for a message."""
+    api = f"{console.stack.api}/api/sagas"
+    requests.post(f"{api}/definitions/", json=APPROVAL, timeout=30).raise_for_status()
+    started = {"workflow": "approval", "input": {}}
+    saga_id = requests.post(f"{api}/start/", json=started, headers={"Prefer": "wait=0"}, timeout=30).json()["id"]
+    console.reaches(saga_id, "WAITING")
+    return saga_id
+
+
+def _start_with_faults(page: Page) -> None:
+    page.goto("/console/workflows/commandes/start/")
+    page.evaluate("for (const form of document.forms) form.noValidate = true")
+    page.get_by_label("quantite").first.fill("0")
+    page.get_by_label("client_id").first.fill("somebody")
+    page.locator("form.start button.primary").click()
+    page.locator("main [role=alert]:visible").first.wait_for()
+
+
+def _choose_otherwise(page: Page, address: str) -> None:
+    page.goto(address)
+    page.locator("input[name=outcome]:not(:checked)").check()
+    page.locator("#reason").fill("paid back by hand")
+    page.locator("form button.danger").click()
+    page.locator(".banner.warning[role=alert]").wait_for()
+
+
+def _as_a_reader(page: Page, address: str) -> None:
+    """As somebody whom the gateway lets read alone."""
+    reader = {"X-Consumer-Username": "rita", "X-Consumer-Groups": "saga-reader"}
+    page.set_extra_http_headers({**reader, "X-Gateway-Secret": EXAMPLE_GATEWAY_SECRET})
+    page.goto(address)
+    page.set_extra_http_headers({})
+    page.locator("main [role=alert]").filter(has_text="saga-operator").wait_for()
 
 
 def _remedied_in_vain(console: Console) -> tuple[str, str]:

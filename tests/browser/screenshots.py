@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 
 from devstack.stack import ROOT
 from tests.browser.chromium import DESKTOP, PHONE, chromium
-from tests.browser.console import Console, addresses
+from tests.browser.console import Console, Way, addresses, show
 from tests.support import load
 from tests.support.system import free_row
 
@@ -23,7 +23,7 @@ TALLEST = 1800
 COLOURS = ("light", "dark")
 
 
-def take(browser: Browser, address: str, pages: dict[str, str], out: Path) -> None:
+def take(browser: Browser, address: str, pages: dict[str, Way], out: Path) -> None:
     """A picture of each page in each window and colour."""
     for window, size in WINDOWS.items():
         for colours in COLOURS:
@@ -31,8 +31,8 @@ def take(browser: Browser, address: str, pages: dict[str, str], out: Path) -> No
                 base_url=address, viewport=size, color_scheme=colours, reduced_motion="reduce", locale="en-GB"
             )
             page = context.new_page()
-            for name, path in pages.items():
-                page.goto(path)
+            for name, way in pages.items():
+                show(page, way)
                 page.locator("h1").first.wait_for()
                 height = min(TALLEST, page.evaluate("document.documentElement.scrollHeight"))
                 shown = {"x": 0, "y": 0, "width": size["width"], "height": height}

@@ -47,15 +47,21 @@ def test_a_saga_is_found_opened_and_tried_again_by_keyboard_alone(console, page)
 
 
 def test_what_is_focused_or_unfolded_stays_so_while_the_page_draws_itself_again(console, page):
+    console.parked()  # so that there is a live saga, whatever else ends meanwhile
     first = console.order(wait=25)["id"]
     page.goto("/console/?workflow=commandes")
     link = page.locator(f"[id='s{first}'] a")
-    page.get_by_text("By workflow").click() if page.get_by_text("By workflow").count() else None
+    counts = page.get_by_role("region", name="Live sagas by workflow")
+    expect(counts).to_be_hidden()
+    page.get_by_text("By workflow").click()
+    expect(counts).to_be_visible()
     link.focus()
     second = console.order()["id"]
 
     expect(page.locator(f"[id='s{second}']")).to_be_visible()
     expect(link).to_be_focused()
+    expect(page.locator("details.by-workflow")).to_have_attribute("open", "")
+    expect(counts).to_be_visible()
 
 
 def test_calls_that_were_unfolded_stay_so_while_the_saga_goes_on(console, page):

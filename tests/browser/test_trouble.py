@@ -2,6 +2,7 @@
 
 import re
 
+import requests
 from playwright.sync_api import expect
 
 
@@ -33,6 +34,42 @@ def test_a_parked_saga_is_previewed_then_tried_again_with_a_reason_and_ends(cons
     expect(page.locator("#live .standing .status")).to_have_text("COMPENSATED")
     act = page.locator(".events tr").filter(has_text="the stock is well again")
     expect(act.first).to_contain_text("development")
+
+
+def test_what_was_previewed_is_not_done_to_a_saga_that_somebody_else_moved_meanwhile(console, page):
+    [saga_id] = console.parked()
+    page.goto(f"/console/sagas/{saga_id}/resolve/")
+    page.get_by_label("undone: everything was taken back").check()
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("heading", name="What follows")).to_be_visible()
+    path = f"{console.stack.api}/api/sagas/transactions/{saga_id}"
+    requests.post(f"{path}/retry/", json={"reason": "by somebody else"}, timeout=30).raise_for_status()
+    console.reaches(saga_id, "COMPENSATED")
+
+    page.watch.forgives("status of 400")
+    page.get_by_label("Why: kept in the saga's history for ever").fill("paid back by hand")
+    page.get_by_role("button", name="Do it").click()
+    expect(page.get_by_role("alert").filter(has_text="Only a parked or paused saga can be resolved")).to_be_visible()
+    assert "saga_resolved" not in [event["type"] for event in console.events(saga_id)]
+
+
+def test_a_saga_that_moved_since_the_preview_is_previewed_again_and_then_acted_on(console, page):
+    [saga_id] = console.parked()
+    page.goto(f"/console/sagas/{saga_id}/resolve/?outcome=compensated")
+    with console.undo_refused():
+        path = f"{console.stack.api}/api/sagas/transactions/{saga_id}/retry/"
+        requests.post(path, json={"reason": "by somebody else"}, timeout=30).raise_for_status()
+        console.reaches(saga_id, "STUCK")
+
+    page.watch.forgives("status of 400")
+    page.get_by_label("Why: kept in the saga's history for ever").fill("paid back by hand")
+    page.get_by_role("button", name="Do it").click()
+    expect(page.get_by_role("alert").filter(has_text="has moved since you looked")).to_be_visible()
+    assert console.saga(saga_id)["status"] == "STUCK", "nothing has been done"
+
+    page.get_by_role("button", name="Do it").click()
+    page.wait_for_url(f"**/console/sagas/{saga_id}/")
+    expect(page.locator("#live .standing .status")).to_have_text("COMPENSATED")
 
 
 def test_a_group_in_the_same_trouble_is_remedied_with_a_bar_that_moves_until_all_have_ended(console, page):
