@@ -88,7 +88,13 @@ class SagaQueries(Protocol):
         """What is owed to whom, the most first."""
 
     def mark(self) -> str:
-        """A text that is another one whenever anything has been written since; reads no table."""
+        """A text that is another one whenever a saga, a remedy, the statistics or the workflows have changed since.
+
+        A worker that says that it is at work, or takes a saga up, changes none of these.
+        """
+
+    def standings(self, ids: Collection[UUID]) -> Mapping[UUID, str]:
+        """Of each of these sagas that there are, a text that is another one when it or its driver has changed since."""
 
     def now(self) -> datetime:
         """The time where the sagas are stored."""

@@ -43,6 +43,7 @@ _SQL = Path(__file__).parent / "sql"
 _LISTED = (_SQL / "listed.sql").read_text()
 _ENDED = (_SQL / "ended.sql").read_text()
 _BEYOND_SEEN = (_SQL / "events_beyond.sql").read_text()
+_MARK, _STANDINGS = (_SQL / "mark.sql").read_text(), (_SQL / "standings.sql").read_text()
 _FIRST, _BEYOND = UUID(int=0), UUID(int=2**128 - 1)
 _EVER, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _CLOSE = 60
@@ -121,10 +122,12 @@ class PostgresSagaQueries:
             return [Debt(*row) for row in cursor.fetchall()]
 
     def mark(self) -> str:
-        """See `SagaQueries`. The snapshot names the next transaction and those under way: a commit changes it."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_current_snapshot()::text")
-            return str(cursor.fetchone()[0])
+        """See `SagaQueries`. It reads saga_live, and little else."""
+        return str(_rows(_MARK, {})[0][0])
+
+    def standings(self, ids: Collection[UUID]) -> dict[UUID, str]:
+        """See `SagaQueries`. By primary key."""
+        return dict(_rows(_STANDINGS, {"ids": list(ids)}))
 
     def now(self) -> datetime:
         """See `SagaQueries`."""

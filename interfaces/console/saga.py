@@ -29,7 +29,8 @@ MOST_EVENTS = 500
 @page(CLIENT, READER)
 def saga(request: HttpRequest, saga_id: UUID) -> HttpResponse:
     """The saga, live until it has ended."""
-    return live_page(request, "saga", lambda: _shown(saga_id), lambda: {"here": "sagas", "saga_id": saga_id})
+    around = {"here": "sagas", "saga_id": saga_id}
+    return live_page(request, "saga", lambda: _shown(saga_id), lambda: around, of=saga_id)
 
 
 def _shown(saga_id: UUID) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def _shown(saga_id: UUID) -> dict[str, Any]:
         "events": masked_history(seen.saga)[-MOST_EVENTS:],
         "left_out": max(len(seen.saga.history) - MOST_EVENTS, 0),
         "operator": OPERATOR,
+        "settled": seen.saga.finished,
     }
 
 

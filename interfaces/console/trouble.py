@@ -157,7 +157,8 @@ def _remedied(bulk_id: UUID) -> dict[str, Any]:
     found = _known(bulk_id)
     refusals = platform().bulk.refusals(bulk_id, MOST_REFUSALS)
     by_reason = Counter(why for _, why in refusals)
-    return {"bulk": _progress(found), "refusals": refusals, "by_reason": by_reason.most_common(), "operator": OPERATOR}
+    shown = {"bulk": _progress(found), "refusals": refusals, "by_reason": by_reason.most_common(), "operator": OPERATOR}
+    return {**shown, "settled": found.finished_at is not None}
 
 
 @require_POST
