@@ -72,6 +72,9 @@ class SagaQueries(Protocol):
     def by_ids(self, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
         """These sagas, those of them that there are."""
 
+    def outputs(self, ids: Collection[UUID]) -> Mapping[UUID, list[Any]]:
+        """What the steps of these sagas gave, and the messages that they sent; nothing of a saga that has none."""
+
     def count(self, chosen: SagaFilter) -> int:
         """How many sagas there are of these, on all pages."""
 

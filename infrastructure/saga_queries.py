@@ -77,6 +77,14 @@ class PostgresSagaQueries:
         rows = SagaRow.objects.filter(id__in=ids).values(*_SAGA_COLUMNS)
         return {row["id"]: row for row in rows}
 
+    def outputs(self, ids: Collection[UUID]) -> dict[UUID, list[Any]]:
+        """See `SagaQueries`."""
+        found: dict[UUID, list[Any]] = defaultdict(list)
+        rows = SagaEventRow.objects.filter(saga_id__in=ids, output__isnull=False).values_list("saga_id", "output")
+        for saga_id, output in rows if ids else ():
+            found[saga_id].append(output)
+        return found
+
     def count(self, chosen: SagaFilter) -> int:
         """See `SagaQueries`. It reads every row of the filter: 0.2 s for a million orders, no time for live ones."""
         return SagaRow.objects.filter(_conditions(replace(chosen, before=None))).count()

@@ -28,7 +28,7 @@ from domain.operations import By
 from interfaces.listing import page_of_events, page_of_sagas, statistics
 from interfaces.platform import engine, platform
 from interfaces.presentation import definition_json, seen_json
-from interfaces.privacy import masked_events, masked_history, masked_row, masked_saga
+from interfaces.privacy import masked_events, masked_history, masked_rows, masked_saga
 from interfaces.wire import JSONRenderer
 
 MAY_ACT = "saga.change_sagarow"
@@ -78,7 +78,7 @@ class SagaSite(AdminSite):
 
     def sagas(self, request: HttpRequest) -> HttpResponse:
         """Sagas, newest first, a page by key."""
-        page = _listed(request, partial(page_of_sagas, show=masked_row))
+        page = _listed(request, partial(page_of_sagas, show=masked_rows))
         more = {
             "statistics": statistics(),
             "statuses": list(SagaStatus),

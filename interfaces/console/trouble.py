@@ -22,7 +22,7 @@ from interfaces.console.live import live_page
 from interfaces.failures_api import MOST_BULKS, MOST_GROUPS, MOST_REFUSALS
 from interfaces.operations_api import DEFAULT_RATE, FASTEST, LONGEST_REASON, SLOWEST
 from interfaces.platform import engine, platform
-from interfaces.privacy import hidden, mask_of_row, masked_row
+from interfaces.privacy import hidden, masked_rows, masks_of
 
 MOST_PARKED = 25
 VERBS = ("retry", "compensate")
@@ -40,7 +40,7 @@ def _shown() -> dict[str, Any]:
     bulks = [_progress(bulk) for bulk in platform().bulk.recent(MOST_BULKS)]
     return {
         "debts": platform().queries.debts(),
-        "parked": [masked_row(row) for row in parked[:MOST_PARKED]],
+        "parked": masked_rows(parked[:MOST_PARKED]),
         "more_parked": len(parked) > MOST_PARKED,
         "groups": _readable(platform().bulk.failures(MOST_GROUPS)),
         "running": [bulk for bulk in bulks if not bulk["finished_at"]],
@@ -52,9 +52,8 @@ def _shown() -> dict[str, Any]:
 
 def _readable(groups: Sequence[FailureGroup]) -> list[FailureGroup]:
     """The groups, each with the reason of its example as people may see it."""
-    rows = platform().queries.by_ids({group.examples[0] for group in groups})
-    masked = {saga_id: mask_of_row(row) for saga_id, row in rows.items()}
-    return [replace(group, reason=masked.get(group.examples[0], hidden)(group.reason)) for group in groups]
+    masks = masks_of(platform().queries.by_ids({group.examples[0] for group in groups}).values())
+    return [replace(group, reason=masks.get(group.examples[0], hidden)(group.reason)) for group in groups]
 
 
 def _progress(bulk: Bulk) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from interfaces.command_help import ending
 from interfaces.operations_api import LONGEST_REASON
 from interfaces.platform import platform
 from interfaces.presentation import call_json, seen_json
-from interfaces.privacy import masked_call, masked_events, masked_row, masked_saga
+from interfaces.privacy import masked_call, masked_events, masked_rows, masked_saga
 from interfaces.saga_command import SagaCommand
 from interfaces.tail_view import event_line
 from interfaces.wire import JSONRenderer
@@ -141,7 +141,7 @@ class Command(SagaCommand):
     def _list(self, given: Namespace) -> None:
         chosen = SagaFilter(workflow=given.workflow, status=given.status, active=given.active, q=given.q)
         rows = platform().queries.sagas(chosen, given.limit)
-        for row in map(masked_row, rows):
+        for row in masked_rows(rows):
             reason = (row["error"] or {}).get("reason", "")
             started = row["created_at"].strftime("%Y-%m-%d %H:%M:%S")
             self.stdout.write(
