@@ -9,10 +9,11 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -30,7 +31,8 @@ FORGOTTEN = 10.0
 STALE = 10.0
 """Seconds after which a part is drawn again though nothing has changed: by time alone a call is late, a lease ends.
 A part that says that it is `settled` is not."""
-_MOST_KEPT = 200
+MOST_BYTES = 16_000_000
+"""Of the parts that a process keeps; which was looked at least lately goes first."""
 
 _clock = time.monotonic
 Subject = UUID | None
@@ -84,8 +86,59 @@ class Drawn:
 
     html: str
     digest: str
+    size: int
     mark: str
     until: float
+
+
+class Parts:
+    """The parts that were drawn, of which those that are looked at are kept."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, Drawn] = OrderedDict()
+        self._bytes = 0
+        self._turns: WeakValueDictionary[Hashable, _Turn] = WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, mark: str) -> Drawn | None:
+        """The part, if what it shows has not changed."""
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is None or kept.mark != mark or _clock() >= kept.until:
+                return None
+            self._kept.move_to_end(key)
+            return kept
+
+    def put(self, key: Hashable, drawn: Drawn) -> None:
+        """Keep it, and let go those that nobody has looked at for longest."""
+        with self._lock:
+            self._drop(key)
+            self._kept[key] = drawn
+            self._bytes += drawn.size
+            while self._bytes > MOST_BYTES:
+                self._drop(next(iter(self._kept)))
+
+    def turn(self, key: Hashable) -> "_Turn":
+        """Who holds it draws the part; whoever comes meanwhile waits, and finds it drawn."""
+        with self._lock:
+            return self._turns.setdefault(key, _Turn())
+
+    def clear(self) -> None:
+        """Keep none."""
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
+
+    def _drop(self, key: Hashable) -> None:
+        if dropped := self._kept.pop(key, None):
+            self._bytes -= dropped.size
+
+
+class _Turn:
+    """A lock that goes with the last who waits for it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
 
 
 def _read(subjects: Collection[Subject]) -> dict[Subject, str]:
@@ -95,8 +148,7 @@ def _read(subjects: Collection[Subject]) -> dict[Subject, str]:
 
 
 _pulse = Pulse(_read, lambda: _clock())  # noqa: PLW0108 - a test puts another clock in its place
-_drawn: OrderedDict[tuple[Any, ...], Drawn] = OrderedDict()
-_lock = threading.Lock()
+_drawn = Parts()
 
 
 def live_page(
@@ -126,20 +178,20 @@ def _part(
 ) -> Drawn:
     key = (name, request.path, _query(request), get_language(), request.caller.roles)
     mark = _pulse.fresh(subject) if fresh else _pulse.mark(subject)
-    with _lock:
-        kept = _drawn.get(key)
-    now = _clock()
-    if kept and kept.mark == mark and now < kept.until:
+    if kept := _drawn.get(key, mark):
         return kept
-    shown = build()
+    turn = _drawn.turn(key)
+    with turn.lock:
+        return _drawn.get(key, mark) or _draw(request, name, build, key, mark)
+
+
+def _draw(request: HttpRequest, name: str, build: Callable[[], dict[str, Any]], key: Hashable, mark: str) -> Drawn:
+    begun, shown = _clock(), build()
     html = render_to_string(f"console/{name}_live.html", {**shown, "caller": request.caller}, request)
-    until = math.inf if shown.get("settled") else now + STALE
-    drawn = Drawn(html, hashlib.sha256(html.encode()).hexdigest()[:16], mark, until)
-    with _lock:
-        _drawn[key] = drawn
-        _drawn.move_to_end(key)
-        if len(_drawn) > _MOST_KEPT:
-            _drawn.popitem(last=False)
+    content = html.encode()
+    until = math.inf if shown.get("settled") else begun + STALE
+    drawn = Drawn(html, hashlib.sha256(content).hexdigest()[:16], len(content), mark, until)
+    _drawn.put(key, drawn)
     return drawn
 
 

@@ -1,6 +1,8 @@
 """When an open page of the console is drawn again: after every change of what it shows, and after nothing else."""
 
 import re
+import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -17,6 +19,7 @@ from domain.workflows import shipped_definitions
 from domain.workflows.cashout import CASHOUT
 from domain.workflows.commandes import COMMANDES
 from infrastructure.definition_store import DefinitionStore
+from interfaces.callers import ANYBODY_IN_DEVELOPMENT
 from interfaces.console import live
 from interfaces.platform import platform
 
@@ -230,3 +233,47 @@ def test_a_question_that_takes_long_is_asked_less_often():
         pulse.mark(None)
         seconds.now += 0.1
     assert len(asked) == 2
+
+
+def part(size, mark="m"):
+    return live.Drawn("x" * size, "digest", size, mark, live.math.inf)
+
+
+def test_a_part_that_is_looked_at_is_kept_and_another_goes_when_there_are_too_many_bytes(monkeypatch):
+    monkeypatch.setattr(live, "MOST_BYTES", 1000)
+    parts = live.Parts()
+    for name in ("a", "b", "c"):
+        parts.put(name, part(300))
+    assert parts.get("a", "m")
+    parts.put("d", part(300))
+    assert [bool(parts.get(name, "m")) for name in "abcd"] == [True, False, True, True]
+
+    parts.put("a", part(50, "later"))
+    assert (parts.get("a", "m"), bool(parts.get("a", "later"))) == (None, True)
+    parts.put("e", part(340))
+    assert bool(parts.get("c", "m")), "an older drawing of the same part no longer counts"
+    parts.put("huge", part(5000))
+    assert not parts.get("huge", "m")
+
+
+def test_who_comes_while_a_part_is_drawn_waits_for_it_and_draws_it_not_again(rf):
+    drawings, begun = [], threading.Barrier(4)
+    request = rf.get("/console/")
+    request.caller = ANYBODY_IN_DEVELOPMENT
+
+    def build():
+        drawings.append(1)
+        time.sleep(0.2)  # long enough for all the others to come meanwhile
+        return {"settled": True, "faults": ["x"]}
+
+    def look():
+        begun.wait()
+        live._part(request, "sagas", build, None, fresh=False)
+
+    live._pulse = live.Pulse(lambda _: {None: "1"}, lambda: 0.0)
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert drawings == [1]
