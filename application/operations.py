@@ -37,13 +37,17 @@ def refusals(seen: Seen, now: datetime) -> dict[str, str | None]:
     if seen.driven_until and seen.driven_until > now and not seen.saga.resting:
         driven = str(SagaDriven(seen.owner or "unknown", seen.driven_until))
         return dict.fromkeys(WHOLE, driven)
-    return {verb: _refusal(seen.saga, act, now) for verb, act in WHOLE.items()}
+    found, trial = {}, seen.saga.copy()
+    for verb, act in WHOLE.items():
+        found[verb] = _refusal(trial, act, now)
+        if trial.seq != seen.saga.seq:  # it was done, and the next is asked of the saga as it stands
+            trial = seen.saga.copy()
+    return found
 
 
 def _refusal(saga: Saga, act: Act, now: datetime) -> str | None:
-    copy = Saga.restore(saga.definition, saga.origin, saga.history)
     try:
-        return None if act(copy, By(actor="", reason="asked"), now) else ""
+        return None if act(saga, By(actor="", reason="asked"), now) else ""
     except NotAllowed as error:
         return str(error)
 
@@ -86,8 +90,7 @@ class Operations:
         """What it would do, without doing it. Raises what `act` raises."""
         now = self.engine.clock.now()
         saga, _ = self._decided(saga_id, act, by, now)
-        shown = Saga.restore(saga.definition, saga.origin, saga.history)
-        return Preview(shown, saga.planned(now))
+        return Preview(saga.copy(), saga.planned(now))
 
     def _decided(self, saga_id: UUID, act: Act, by: By, now: datetime) -> tuple[Saga, list[SagaEvent]]:
         """The saga after the act, and the events to store."""

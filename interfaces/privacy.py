@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.entities import Saga
+from domain.events import SagaEvent
 from domain.exceptions import SagaError
 from domain.masking import MASK, mask_for
 from interfaces.platform import engine, platform
@@ -46,10 +47,10 @@ def _masked_row(row: dict[str, Any], mask: Callable[[Any], Any]) -> dict[str, An
     return {**{name: value for name, value in row.items() if name != "data"}, "error": shown}
 
 
-def masked_history(saga: Saga) -> list[dict[str, Any]]:
-    """All events of this saga."""
+def masked_history(saga: Saga, events: Sequence[SagaEvent] | None = None) -> list[dict[str, Any]]:
+    """These events of this saga; all of them unless told."""
     mask = mask_of(saga)
-    return [_masked_event(event_json(event), mask) for event in saga.history]
+    return [_masked_event(event_json(event), mask) for event in (saga.history if events is None else events)]
 
 
 def masked_events(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
