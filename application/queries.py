@@ -69,6 +69,9 @@ class SagaQueries(Protocol):
     def sagas(self, chosen: SagaFilter, limit: int) -> list[dict[str, Any]]:
         """Sagas, newest first."""
 
+    def parked(self, limit: int) -> list[dict[str, Any]]:
+        """Parked sagas, those first that nothing has happened to for longest."""
+
     def by_ids(self, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
         """These sagas, those of them that there are."""
 

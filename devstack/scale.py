@@ -57,7 +57,7 @@ def _run(options: argparse.Namespace) -> int:
     kept = False
     try:
         _set_up_django()
-        _fill(options.sagas)
+        _fill(options.sagas, options.parked)
         well = _measure(options)
         kept = options.keep
     finally:
@@ -79,11 +79,12 @@ def _set_up_django() -> None:
     call_command("migrate", verbosity=0)
 
 
-def _fill(sagas: int) -> None:
+def _fill(sagas: int, parked: int) -> None:
     from devstack import scale_data  # noqa: PLC0415 - it needs Django's settings
 
     with ProgressBar("filling", sagas, "sagas") as bar:
         scale_data.ensure(sagas, bar.at)
+    scale_data.park(parked)
     print(scale_data.sizes())
 
 
@@ -153,6 +154,9 @@ def parser() -> argparse.ArgumentParser:
     whole, seconds = at_least(1), more_than_0
     made.add_argument(
         "--sagas", type=at_least(FEWEST), default=1_000_000, metavar="N", help="finished ones (default %(default)s)"
+    )
+    made.add_argument(
+        "--parked", type=at_least(400), default=400, metavar="N", help="sagas that are parked (default %(default)s)"
     )
     made.add_argument(
         "--pages",

@@ -72,6 +72,13 @@ class PostgresSagaQueries:
         once = {row["id"]: row for row in found}
         return sorted(once.values(), key=itemgetter("id"), reverse=True)[:limit]
 
+    def parked(self, limit: int) -> list[dict[str, Any]]:
+        """See `SagaQueries`. It reads what is live; the rows themselves of only those that it gives."""
+        stuck = SagaRow.objects.filter(finished_at__isnull=True, status=SagaStatus.STUCK.value)
+        ids = list(stuck.order_by("updated_at", "id").values_list("id", flat=True)[:limit])
+        found = self.by_ids(ids)
+        return [found[saga_id] for saga_id in ids if saga_id in found]
+
     def by_ids(self, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
         """See `SagaQueries`."""
         rows = SagaRow.objects.filter(id__in=ids).values(*_SAGA_COLUMNS)

@@ -25,7 +25,9 @@ from interfaces.platform import platform
 BETWEEN_QUESTIONS = 1.0
 """Seconds for which the answer to "has anything changed?" is taken for what it is now."""
 RATHER_REST, LONGEST_REST = 20.0, 5.0
-"""A question that takes long is asked less often: after so many times as long as it took, at most so many seconds."""
+"""A question or drawing that takes long is repeated after so many times as long, and so many seconds at most."""
+DEAR = 0.2
+"""Seconds that a drawing may take before it rests."""
 FORGOTTEN = 10.0
 """Seconds after which a subject that no browser has asked for is asked about no more."""
 STALE = 10.0
@@ -77,7 +79,7 @@ class Pulse:
         found = self._read(self._watched)
         self._marks = {each: found.get(each, "") for each in self._watched}
         answered = self._clock()
-        self._until = answered + min(max(BETWEEN_QUESTIONS, (answered - now) * RATHER_REST), LONGEST_REST)
+        self._until = answered + max(BETWEEN_QUESTIONS, min((answered - now) * RATHER_REST, LONGEST_REST))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class Drawn:
     size: int
     mark: str
     until: float
+    rests: float = 0.0
+    """Until when it is good enough for who has one already: the dearer the drawing, the longer."""
 
 
 class Parts:
@@ -100,11 +104,11 @@ class Parts:
         self._turns: WeakValueDictionary[Hashable, _Turn] = WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def get(self, key: Hashable, mark: str) -> Drawn | None:
-        """The part, if what it shows has not changed."""
+    def get(self, key: Hashable, mark: str, *, fresh: bool = True) -> Drawn | None:
+        """The part, if what it shows has not changed; or, unless it must be fresh, while it rests."""
         with self._lock:
-            kept = self._kept.get(key)
-            if kept is None or kept.mark != mark or _clock() >= kept.until:
+            kept, now = self._kept.get(key), _clock()
+            if kept is None or not ((kept.mark == mark and now < kept.until) or (not fresh and now < kept.rests)):
                 return None
             self._kept.move_to_end(key)
             return kept
@@ -178,19 +182,22 @@ def _part(
 ) -> Drawn:
     key = (name, request.path, _query(request), get_language(), request.caller.roles)
     mark = _pulse.fresh(subject) if fresh else _pulse.mark(subject)
-    if kept := _drawn.get(key, mark):
+    if kept := _drawn.get(key, mark, fresh=fresh):
         return kept
     turn = _drawn.turn(key)
     with turn.lock:
-        return _drawn.get(key, mark) or _draw(request, name, build, key, mark)
+        return _drawn.get(key, mark, fresh=fresh) or _draw(request, name, build, key, mark)
 
 
 def _draw(request: HttpRequest, name: str, build: Callable[[], dict[str, Any]], key: Hashable, mark: str) -> Drawn:
     begun, shown = _clock(), build()
     html = render_to_string(f"console/{name}_live.html", {**shown, "caller": request.caller}, request)
     content = html.encode()
-    until = math.inf if shown.get("settled") else begun + STALE
-    drawn = Drawn(html, hashlib.sha256(content).hexdigest()[:16], len(content), mark, until)
+    ended = _clock()
+    rest = max(ended - begun - DEAR, 0.0) * RATHER_REST
+    until = math.inf if shown.get("settled") else ended + max(rest, STALE)
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    drawn = Drawn(html, digest, len(content), mark, until, rests=ended + min(rest, LONGEST_REST))
     _drawn.put(key, drawn)
     return drawn
 

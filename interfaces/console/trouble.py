@@ -14,17 +14,17 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from application.bulk import Bulk, FailureGroup
-from application.queries import SagaFilter
-from domain.events import SagaStatus
 from interfaces.callers import OPERATOR, READER
 from interfaces.console.access import page
 from interfaces.console.live import live_page
+from interfaces.console.seldom import Seldom
 from interfaces.failures_api import MOST_BULKS, MOST_GROUPS, MOST_REFUSALS
 from interfaces.operations_api import DEFAULT_RATE, FASTEST, LONGEST_REASON, SLOWEST
 from interfaces.platform import engine, platform
 from interfaces.privacy import hidden, masked_rows, masks_of
 
 MOST_PARKED = 25
+_groups = Seldom(lambda: platform().bulk.failures(MOST_GROUPS))
 VERBS = ("retry", "compensate")
 
 
@@ -36,13 +36,13 @@ def trouble(request: HttpRequest) -> HttpResponse:
 
 def _shown() -> dict[str, Any]:
     now = engine().clock.now()
-    parked = platform().queries.sagas(SagaFilter(status=SagaStatus.STUCK.value), MOST_PARKED + 1)
+    parked = platform().queries.parked(MOST_PARKED + 1)
     bulks = [_progress(bulk) for bulk in platform().bulk.recent(MOST_BULKS)]
     return {
         "debts": platform().queries.debts(),
         "parked": masked_rows(parked[:MOST_PARKED]),
         "more_parked": len(parked) > MOST_PARKED,
-        "groups": _readable(platform().bulk.failures(MOST_GROUPS)),
+        "groups": _readable(_groups.get()),
         "running": [bulk for bulk in bulks if not bulk["finished_at"]],
         "ended": [bulk for bulk in bulks if bulk["finished_at"]][:10],
         "operator": OPERATOR,

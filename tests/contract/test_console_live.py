@@ -21,6 +21,7 @@ from domain.workflows.commandes import COMMANDES
 from infrastructure.definition_store import DefinitionStore
 from interfaces.callers import ANYBODY_IN_DEVELOPMENT
 from interfaces.console import live
+from interfaces.console.seldom import Seldom
 from interfaces.platform import platform
 
 api = api_support.api
@@ -277,3 +278,43 @@ def test_who_comes_while_a_part_is_drawn_waits_for_it_and_draws_it_not_again(rf)
     for thread in threads:
         thread.join()
     assert drawings == [1]
+
+
+def test_a_part_that_is_dear_to_draw_is_drawn_less_often_but_not_for_who_opens_the_page(rf, clock):
+    marks, drawings = iter(range(100)), []
+    request = rf.get("/console/")
+    request.caller = ANYBODY_IN_DEVELOPMENT
+
+    def build():
+        drawings.append(clock.now)
+        clock.now += 0.4
+        return {"settled": True, "faults": ["x"]}
+
+    live._pulse = live.Pulse(lambda _: {None: str(next(marks))}, clock)  # whatever is asked has changed
+    for _ in range(5):
+        clock.now += 1.9
+        live._part(request, "sagas", build, None, fresh=False)
+    assert len(drawings) == 2, "it rests, and longer than it took"
+    live._part(request, "sagas", build, None, fresh=True)
+    assert len(drawings) == 3
+
+
+def test_what_is_dear_to_read_is_read_again_after_a_rest_and_what_is_cheap_every_time():
+    seconds, reads = Seconds(), []
+
+    def read():
+        reads.append(seconds.now)
+        seconds.now += takes
+        return len(reads)
+
+    seldom, takes = Seldom(read, seconds), 0.4
+    assert [seldom.get(), seldom.get()] == [1, 1]
+    seconds.now += 8
+    assert seldom.get() == 2
+    seldom.forget()
+    takes = 0.01
+    assert [seldom.get(), seldom.get()] == [3, 4]
+    takes = 60.0
+    seldom.get()
+    seconds.now += 10
+    assert seldom.get() == 6, "but never longer than ten seconds"
