@@ -51,13 +51,17 @@ def refusals(seen: Seen, now: datetime) -> dict[str, str | None]:
     if seen.driven_until and seen.driven_until > now and not seen.saga.resting:
         driven = SagaDriven(seen.owner or "unknown", seen.driven_until).sentence
         return dict.fromkeys(WHOLE, driven)
-    return {verb: _refusal(seen.saga, act, now) for verb, act in WHOLE.items()}
+    found, trial = {}, seen.saga.copy()
+    for verb, act in WHOLE.items():
+        found[verb] = _refusal(trial, act, now)
+        if trial.seq != seen.saga.seq:  # it was done, and the next is asked of the saga as it stands
+            trial = seen.saga.copy()
+    return found
 
 
 def _refusal(saga: Saga, act: Act, now: datetime) -> str | None:
-    copy = Saga.restore(saga.definition, saga.origin, saga.history)
     try:
-        return None if act(copy, By(actor="", reason="asked"), now) else ""
+        return None if act(saga, By(actor="", reason="asked"), now) else ""
     except NotAllowed as error:
         return error.sentence
 
@@ -118,8 +122,7 @@ class Operations:
         """What it would do, without doing it. Raises what `act` raises."""
         now = self.engine.clock.now()
         seq, saga, _ = self._decided(saga_id, act, by, now, expected)
-        shown = Saga.restore(saga.definition, saga.origin, saga.history)
-        return Preview(seq, shown, saga.planned(now))
+        return Preview(seq, saga.copy(), saga.planned(now))
 
     def _decided(
         self, saga_id: UUID, act: Act, by: By, now: datetime, expected: int | None

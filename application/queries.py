@@ -69,8 +69,14 @@ class SagaQueries(Protocol):
     def sagas(self, chosen: SagaFilter, limit: int) -> list[dict[str, Any]]:
         """Sagas, newest first."""
 
+    def parked(self, limit: int) -> list[dict[str, Any]]:
+        """Parked sagas, those first that nothing has happened to for longest."""
+
     def by_ids(self, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
         """These sagas, those of them that there are."""
+
+    def outputs(self, ids: Collection[UUID]) -> Mapping[UUID, list[Any]]:
+        """What the steps of these sagas gave, and the messages that they sent; nothing of a saga that has none."""
 
     def count(self, chosen: SagaFilter) -> int:
         """How many sagas there are of these, on all pages."""
@@ -88,7 +94,13 @@ class SagaQueries(Protocol):
         """What is owed to whom, the most first."""
 
     def mark(self) -> str:
-        """A text that is another one whenever anything has been written since; reads no table."""
+        """A text that is another one whenever a saga, a remedy, the statistics or the workflows have changed since.
+
+        A worker that says that it is at work, or takes a saga up, changes none of these.
+        """
+
+    def standings(self, ids: Collection[UUID]) -> Mapping[UUID, str]:
+        """Of each of these sagas that there are, a text that is another one when it or its driver has changed since."""
 
     def now(self) -> datetime:
         """The time where the sagas are stored."""

@@ -22,7 +22,7 @@ from interfaces.progress_bar import ProgressBar
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / ".data" / "scale"
 QUERY_ROUNDS = 5
-VIEWED = "/console/"
+VIEWED = ["/console/"]
 FEWEST = 200
 """With fewer, the rare ones would be most of them."""
 # What is filled in can be filled in again: nothing waits for the disk.
@@ -57,7 +57,7 @@ def _run(options: argparse.Namespace) -> int:
     kept = False
     try:
         _set_up_django()
-        _fill(options.sagas)
+        _fill(options.sagas, options.parked)
         well = _measure(options)
         kept = options.keep
     finally:
@@ -79,11 +79,12 @@ def _set_up_django() -> None:
     call_command("migrate", verbosity=0)
 
 
-def _fill(sagas: int) -> None:
+def _fill(sagas: int, parked: int) -> None:
     from devstack import scale_data  # noqa: PLC0415 - it needs Django's settings
 
     with ProgressBar("filling", sagas, "sagas") as bar:
         scale_data.ensure(sagas, bar.at)
+    scale_data.park(parked)
     print(scale_data.sizes())
 
 
@@ -134,6 +135,7 @@ examples:
   python -m devstack.scale --pages                             # the API's and the console's pages
   python -m devstack.scale --pages '/console/?status=STUCK' --rounds 200
   python -m devstack.scale --viewers 50 --seconds 30 --viewed /console/trouble/
+  python -m devstack.scale --viewers 40 --viewed '/console/sagas/{id}/'   # each another finished saga
   python -m devstack.scale --keep                              # leave PostgreSQL running, to serve it yourself
 
 exit status: 0 well; 1 a page was slow, failed or read a large table whole, a viewer was not answered, or it could not
@@ -152,6 +154,9 @@ def parser() -> argparse.ArgumentParser:
     whole, seconds = at_least(1), more_than_0
     made.add_argument(
         "--sagas", type=at_least(FEWEST), default=1_000_000, metavar="N", help="finished ones (default %(default)s)"
+    )
+    made.add_argument(
+        "--parked", type=at_least(400), default=400, metavar="N", help="sagas that are parked (default %(default)s)"
     )
     made.add_argument(
         "--pages",
@@ -173,9 +178,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"measurements of each query or page (default {QUERY_ROUNDS}; pages 50)",
     )
-    made.add_argument(
-        "--viewers", type=whole, metavar="N", help="measure so many who watch a page while nothing happens"
-    )
+    made.add_argument("--viewers", type=whole, metavar="N", help="measure so many who watch pages while no saga moves")
     made.add_argument(
         "--seconds", type=seconds, default=10.0, metavar="S", help="that they watch (default %(default)g)"
     )
@@ -183,7 +186,12 @@ def parser() -> argparse.ArgumentParser:
         "--every", type=seconds, default=2.0, metavar="S", help="seconds between two looks of one (default %(default)g)"
     )
     made.add_argument(
-        "--viewed", default=VIEWED, metavar="PATH", help="what they watch; a stream is held open (default %(default)s)"
+        "--viewed",
+        nargs="+",
+        default=VIEWED,
+        metavar="PATH",
+        help="what they watch, shared out among them; {id} is another finished saga for each; a stream is held open "
+        f"(default {' '.join(VIEWED)})",
     )
     made.add_argument("--keep", action="store_true", help="leave the database running, and say how to serve it")
     made.add_argument(

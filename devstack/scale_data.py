@@ -25,6 +25,7 @@ from domain.workflows import shipped_definitions
 from infrastructure import migrations
 from infrastructure.definition_codec import fingerprint
 from infrastructure.definition_store import DefinitionStore
+from infrastructure.models import SagaEventRow, SagaRow
 from infrastructure.statistics import PostgresStatistics
 
 RARE_WORKFLOW = "retours"
@@ -69,6 +70,44 @@ def ensure(sagas: int, progress: Callable[[int], None]) -> None:
         progress(there)
     _roll_up(min(DUE, sagas // 2))
     _run(f"VACUUM (ANALYZE) {TABLES}, saga_definitions")
+
+
+def park(wanted: int) -> None:
+    """Have so many parked sagas, copies of those that are filled in; copies that are too many are deleted."""
+    sagas, events = (
+        ", ".join(field.column for field in model._meta.concrete_fields if field.column not in {"id", "saga_id", None})  # noqa: SLF001 - Django names it so
+        for model in (SagaRow, SagaEventRow)
+    )
+    words = {"wanted": max(wanted - PARKED, 0), "models": PARKED}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_UNPARK, words)
+        cursor.execute(_PARK.format(sagas=sagas, events=events), words)
+    _run("VACUUM (ANALYZE) sagas, saga_evenements")
+
+
+# History is append-only, but for those who fill it in.
+_UNPARK = """
+SET LOCAL session_replication_role = replica;
+CREATE TEMP TABLE scale_parked ON COMMIT DROP AS
+SELECT id, row_number() OVER (ORDER BY id) AS number FROM sagas
+WHERE finished_at IS NULL AND status = 'STUCK' AND lease_owner = 'scale:copy';
+DELETE FROM saga_evenements USING scale_parked WHERE saga_id = id AND number > %(wanted)s;
+DELETE FROM sagas USING scale_parked WHERE sagas.id = scale_parked.id AND number > %(wanted)s
+"""
+_PARK = """
+CREATE TEMP TABLE scale_copy ON COMMIT DROP AS
+SELECT model.id AS model, uuidv7(interval '-2 days' * random()) AS id
+FROM (
+    SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM sagas
+    WHERE finished_at IS NULL AND status = 'STUCK' AND lease_owner <> 'scale:copy'
+) AS model
+JOIN generate_series((SELECT count(*) FROM scale_parked) + 1, %(wanted)s) AS number ON place = number %% %(models)s;
+INSERT INTO sagas (id, {sagas}) SELECT scale_copy.id, {sagas} FROM scale_copy JOIN sagas ON sagas.id = model;
+UPDATE sagas SET lease_owner = 'scale:copy', updated_at = uuid_extract_timestamp(sagas.id)
+FROM scale_copy WHERE sagas.id = scale_copy.id;
+INSERT INTO saga_evenements (saga_id, {events})
+SELECT scale_copy.id, {events} FROM scale_copy JOIN saga_evenements ON saga_id = model
+"""
 
 
 def _roll_up(keep: int) -> None:

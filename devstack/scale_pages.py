@@ -49,6 +49,16 @@ EXPLAINING = {
     "auto_explain.log_nested_statements": "on",
 }
 _PLAN = re.compile(r"LOG:  duration: [0-9.]+ ms  plan:\n((?:\t.*\n)+)")
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
+_ANOTHER_DRIVER = "UPDATE sagas SET lease_owner = 'scale:' || pg_current_xact_id() WHERE id = ANY (%s::uuid[])"
+# A remedy for no saga, which has ended: the least that changes what lists and counts are kept by.
+_NO_CHANGE = "DELETE FROM saga_bulk WHERE actor = 'scale'"
+_CHANGE = f"""
+WITH before AS ({_NO_CHANGE})
+INSERT INTO saga_bulk (
+    id, "group", verb, reason, actor, per_second, total, done, refused, created_at, finished_at, cancelled
+) VALUES (uuidv7(), '', 'retry', 'measured', 'scale', 1, 0, 0, 0, now(), now(), false)
+"""  # noqa: S608 - our own
 _ABSENT, _WELL = 404, 200
 
 
@@ -74,6 +84,8 @@ def measure(data: Path, pages: Sequence[str], rounds: int, within: float) -> boo
             bar.advance(name)
     with serving(data, EXPLAINING) as served:
         read = {name: _read(served, path, data / "postgres" / "postgres.log") for name, path in named.items()}
+    with database.cursor() as cursor:
+        cursor.execute(_NO_CHANGE)
     print("\n| page | status | kB | median ms | p95 ms | statements | rows | read whole |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
     for name in named:
@@ -118,9 +130,10 @@ def _timed(served: Served, path: str, rounds: int) -> list[Answer]:
 
 
 def _ask_afresh(client: HTTPConnection, path: str) -> Answer:
-    """Ask after something was written: a page that is kept until then would be measured as if it cost nothing."""
+    """Ask after a change: a page that is kept until then would be measured as if it cost nothing."""
     with database.cursor() as cursor:
-        cursor.execute("SELECT pg_current_xact_id()")
+        cursor.execute(_CHANGE)
+        cursor.execute(_ANOTHER_DRIVER, [_ID.findall(path)])
     return ask(client, path)
 
 

@@ -99,8 +99,14 @@ def queries() -> dict[str, Callable[[], Any]]:
         **_of_tail(middle["id"]),
         "numbers of a scrape": _scrape,
         "statistics": PostgresSagaQueries().counts,
+        "what open pages ask": PostgresSagaQueries().mark,
+        "what 40 open pages of a saga ask": lambda: PostgresSagaQueries().standings(_newest(40)),
         **_of_statistics(),
     }
+
+
+def _newest(sagas: int) -> list[UUID]:
+    return [row["id"] for row in PostgresSagaQueries().sagas(SagaFilter(active=False), sagas)]
 
 
 def _of_the_worker() -> dict[str, Callable[[], Any]]:

@@ -1,4 +1,7 @@
-"""What people cost who only look: viewers of a page that brings itself up to date, while nothing happens."""
+"""What people cost who only look: viewers of pages that bring themselves up to date, while no saga moves.
+
+A worker says all the while that it is at work, as one does wherever sagas are driven.
+"""
 
 import contextlib
 import http.client
@@ -6,8 +9,10 @@ import re
 import statistics
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import unescape
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +24,14 @@ from devstack.scale_server import Served, serving
 from interfaces.progress_bar import ProgressBar
 
 WIDTH = 100
+BEAT_EVERY = 2.0
+"""Seconds, as a worker's."""
+_BEAT = """
+INSERT INTO saga_workers (name, started_at, seen_at) VALUES ('scale:1', now(), now())
+ON CONFLICT (name) DO UPDATE SET seen_at = now()
+"""
+_OF_VIEWERS = "FROM pg_stat_statements WHERE query NOT LIKE '%saga_workers%'"
+"""Their statements: all but the beats."""
 LIVE_PART = re.compile(r'<div id="live" hx-get="([^"]*)"')
 """Where a page of the console says what its browser asks for from then on."""
 
@@ -70,25 +83,56 @@ class Viewer:
             _follow(client, response, until)
 
 
-def measure(data: Path, path: str, viewers: int, seconds: float, every: float) -> bool:
-    """Print what so many viewers cost, for so long; whether each was answered every time."""
+def measure(data: Path, paths: Sequence[str], viewers: int, seconds: float, every: float) -> bool:
+    """Print what so many viewers cost, for so long; whether each was answered every time.
+
+    They share the paths out among themselves; with `{id}` in one, each looks at a finished saga of its own.
+    """
     _run("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
     with serving(data) as served:
-        audience = [Viewer(served, path, every) for _ in range(viewers)]
+        audience = [Viewer(served, path, every) for path in _paths(paths, viewers)]
         for viewer in audience:
             viewer.open()
         _run("SELECT pg_stat_statements_reset()")
         stopwatch = Stopwatch(
             gunicorn=lambda: children(served.process), postgres=lambda: postgres.processes(data / "postgres")
         )
-        _watch(audience, seconds, every)
+        with _beating():
+            _watch(audience, seconds, every)
         stopwatch.stop()
-        ((statements,),) = _run("SELECT coalesce(sum(calls), 0) FROM pg_stat_statements")
-        most = _run("SELECT calls, query FROM pg_stat_statements ORDER BY calls DESC LIMIT 5")
-    _tell(path, audience, seconds, int(statements), stopwatch.seconds)
+        ((statements,),) = _run(f"SELECT coalesce(sum(calls), 0) {_OF_VIEWERS}")
+        most = _run(f"SELECT calls, query {_OF_VIEWERS} ORDER BY calls DESC LIMIT 5")
+    _tell(" ".join(paths), audience, seconds, int(statements), stopwatch.seconds)
     for calls, query in most:
         print(f"  {calls:>6}  {' '.join(query.split())[:WIDTH]}")
     return not any(viewer.failures for viewer in audience)
+
+
+def _paths(paths: Sequence[str], viewers: int) -> list[str]:
+    """One for each viewer."""
+    ids = _run(f"SELECT id FROM sagas WHERE finished_at IS NOT NULL ORDER BY id DESC LIMIT {viewers:d}")  # noqa: S608 - a number
+    chosen = islice(cycle(paths), viewers)
+    return [path.replace("{id}", str(saga_id)) for path, (saga_id,) in zip(chosen, cycle(ids), strict=False)]
+
+
+@contextlib.contextmanager
+def _beating() -> Iterator[None]:
+    """Report as a worker does until the block ends, and then that there is none."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT_EVERY):
+            _run(_BEAT)
+        _run("DELETE FROM saga_workers WHERE name = 'scale:1'")
+        database.close()
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _watch(audience: list[Viewer], seconds: float, every: float) -> None:
@@ -118,7 +162,7 @@ def _follow(client: http.client.HTTPConnection, response: http.client.HTTPRespon
 def _tell(path: str, audience: list[Viewer], seconds: float, statements: int, cpu: dict[str, float]) -> None:
     times = sorted(one for viewer in audience for one in viewer.times)
     failures = [failure for viewer in audience for failure in viewer.failures]
-    print(f"\n{len(audience)} viewers of {path} for {seconds:g} s, while nothing happens:")
+    print(f"\n{len(audience)} viewers of {path} for {seconds:g} s, while no saga moves:")
     if times:
         late = times[len(times) * 95 // 100]
         print(f"  {len(times)} answers, {statistics.median(times):.1f} ms at the median, {late:.1f} ms at 95 of 100")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
-from typing import Any
+from typing import Any, Self
 from zlib import crc32
 
 from domain.calls import Attempt, Task, Work, render_message, render_request
@@ -44,6 +44,12 @@ class Deciding(Progress):
     def __init__(self, definition: SagaDefinition, origin: Origin) -> None:
         super().__init__(definition, origin)
         self._fresh: list[SagaEvent] = []
+
+    def copy(self) -> Self:
+        """See `Progress`."""
+        other = super().copy()
+        vars(other).update(_fresh=[*self._fresh])
+        return other
 
     # --- deciding -----------------------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ from domain.definition import SagaDefinition
 MASK = "•••"
 SHORTEST = 4
 """Characters of a masked value that is looked for in texts; a shorter one is in too many words."""
+FEWEST_DIGITS = 6
+"""Digits of a masked value that is looked for however it is grouped: `4111 1111`, `4111-1111`, `41111111`."""
 DEEPEST = 100
 """Levels of a value; what is deeper is masked as a whole, since nobody reads it and Python's own levels end."""
 
@@ -49,6 +51,10 @@ AT_THE_END = ("token", "authorization", "otp", "pin", "pan", "dob", "dni", "mail
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _LONGEST = 4
 """Words of a phrase."""
+_NUMBER = re.compile(r"[0-9A-Za-z\s().+/-]+")
+_GROUPED = r"(?:[\s().+/-]|%20)*"
+_ALSO = {" ": ("+",), "/": (r"\/",)}
+"""How forms and some writers of JSON write these."""
 
 
 def masked(value: Any, definition: SagaDefinition) -> Any:
@@ -62,12 +68,11 @@ def mask_for(definition: SagaDefinition, *given: Any) -> Callable[[Any], Any]:
     `given` is its input, and what its steps gave: an error's text may repeat it.
     """
     own = frozenset(name.casefold() for name in definition.masked)
-    hidden = {text for part in given for text in _hidden(part, own, DEEPEST)}
-    found = re.compile("|".join(map(re.escape, sorted(hidden, key=len, reverse=True)))) if hidden else None
+    hidden = frozenset(text for part in given for text in _hidden(part, own, DEEPEST))
 
     def mask(value: Any, levels: int = DEEPEST) -> Any:
         if isinstance(value, str):
-            return found.sub(MASK, value) if found else value
+            return _spellings(hidden).sub(MASK, value) if hidden else value
         if not isinstance(value, Mapping | list | tuple):
             return value
         if not levels:
@@ -90,15 +95,37 @@ def _seen(name: str, part: Any, own: frozenset[str]) -> str | None:
 
 
 def _hidden(value: Any, own: frozenset[str], levels: int, *, under: bool = False) -> Iterator[str]:
-    """The texts of all masked values, as they are and as an address or JSON would have them."""
+    """The texts of all masked values."""
     if isinstance(value, Mapping | list | tuple) and levels:
         parts = value.items() if isinstance(value, Mapping) else ((None, part) for part in value)
         for name, part in parts:
             masks = under or (name is not None and is_masked(name, own))
             yield from _hidden(part, own, levels - 1, under=masks)
     elif under and type(value) in {str, int, float} and len(text := str(value)) >= SHORTEST:
-        written = (json.dumps(text, ensure_ascii=plain)[1:-1] for plain in (True, False))
-        yield from (text, quote(text, safe="", errors="replace"), *written)
+        yield text
+
+
+@lru_cache(maxsize=512)
+def _spellings(texts: frozenset[str]) -> re.Pattern[str]:
+    """What finds these texts, the longest first: in any case, and as an address or JSON would have each character."""
+    longest = sorted(texts, key=lambda text: (-len(text), text))
+    return re.compile("|".join(map(_spelling, longest)), re.IGNORECASE)
+
+
+def _spelling(text: str) -> str:
+    """A number, such as a card's, a phone's or an IBAN, is found however it is grouped."""
+    if _NUMBER.fullmatch(text) and sum(each.isdecimal() for each in text) >= FEWEST_DIGITS:
+        return _GROUPED.join(each for each in text if each.isalnum())
+    return "".join(map(_written, text))
+
+
+@lru_cache(maxsize=1024)
+def _written(character: str) -> str:
+    """All the ways to write it."""
+    ways = {character, quote(character, safe="", errors="replace"), *_ALSO.get(character, ())}
+    ways |= {json.dumps(character, ensure_ascii=plain)[1:-1] for plain in (True, False)}
+    found = "|".join(map(re.escape, sorted(ways, key=lambda way: (-len(way), way))))
+    return f"(?:{found})" if len(ways) > 1 else found
 
 
 @lru_cache(maxsize=4096)

@@ -5,10 +5,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from reprlib import repr as briefly
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from domain.calls import Attempt, Work, idempotency_key
@@ -114,6 +115,19 @@ class Progress:
     @property
     def id(self) -> UUID:
         return self.origin.id
+
+    def copy(self) -> Self:
+        """Another that stands where this one does, to think something through: what happens to it stays there."""
+        other = copy(self)
+        works = {id(work): replace(work) for each in self._works.values() for work in each}
+        vars(other).update(
+            history=[*self.history],
+            outputs={**self.outputs},
+            _items={**self._items},
+            _works={name: [works[id(work)] for work in each] for name, each in self._works.items()},
+            _pending=[works[id(work)] for work in self._pending],
+        )
+        return other
 
     @property
     def must_be_durable(self) -> bool:

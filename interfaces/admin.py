@@ -30,7 +30,7 @@ from domain.step_progress import steps_of
 from interfaces.listing import page_of_events, page_of_sagas, statistics
 from interfaces.platform import engine, platform
 from interfaces.presentation import definition_json, seen_json
-from interfaces.privacy import mask_of, masked_events, masked_history, masked_row, masked_saga
+from interfaces.privacy import mask_of, masked_events, masked_history, masked_rows, masked_saga
 from interfaces.wire import JSONRenderer, strict_json
 
 MAY_ACT = "saga.change_sagarow"
@@ -84,7 +84,7 @@ class SagaSite(AdminSite):
 
     def sagas(self, request: HttpRequest) -> HttpResponse:
         """Sagas, newest first, a page by key."""
-        page = _listed(request, partial(page_of_sagas, show=masked_row))
+        page = _listed(request, partial(page_of_sagas, show=masked_rows))
         return self._page(request, "sagas", {**page, **_choices(), "statistics": statistics()})
 
     def saga(self, request: HttpRequest, saga_id: UUID) -> HttpResponse:

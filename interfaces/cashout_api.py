@@ -85,7 +85,7 @@ class ListView(APIView):
     @docs.cashout_list
     def get(self, request: Request) -> Response:
         """List cash-outs, newest first."""
-        return Response(page_of_sagas(request.query_params, CASHOUT.name, _summary))
+        return Response(page_of_sagas(request.query_params, CASHOUT.name, lambda rows: list(map(_summary, rows))))
 
 
 class _Asked:

@@ -22,7 +22,9 @@ _EVENT_PARAMETERS = frozenset({"type", "step", "cursor", "limit"})
 
 
 def page_of_sagas(
-    parameters: Any, workflow: str | None = None, show: Callable[[dict[str, Any]], dict[str, Any]] = listed_json
+    parameters: Any,
+    workflow: str | None = None,
+    show: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda rows: list(map(listed_json, rows)),
 ) -> dict[str, Any]:
     """`{"results": [...], "next": cursor or null}`. Raises ValidationError, field by field, for a wrong parameter.
 
@@ -42,7 +44,7 @@ def page_of_sagas(
     reader.finish()
     rows = platform().queries.sagas(chosen, limit + 1)
     more = rows[limit - 1]["id"] if len(rows) > limit else None
-    return {"results": [show(row) for row in rows[:limit]], "next": more}
+    return {"results": show(rows[:limit]), "next": more}
 
 
 def page_of_events(parameters: Any, saga_id: UUID | None = None) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """Sagas as people see them: without what their workflow, or any, masks (domain/masking.py). Programs get all of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from domain.entities import Saga
+from domain.events import SagaEvent
 from domain.exceptions import SagaError
 from domain.masking import MASK, mask_for
 from interfaces.platform import engine, platform
@@ -32,38 +35,52 @@ def masked_call(call: dict[str, Any], saga: Saga) -> dict[str, Any]:
     return {**call, **{name: mask(call[name]) for name in ("path", "query", "body")}}
 
 
-def masked_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A saga in a list: its row but its input."""
-    mask, error = mask_of_row(row), row["error"]
+def masked_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sagas in a list: their rows but their inputs."""
+    masks = masks_of([row for row in rows if row["error"]])
+    return [_masked_row(row, masks.get(row["id"], hidden)) for row in rows]
+
+
+def _masked_row(row: dict[str, Any], mask: Callable[[Any], Any]) -> dict[str, Any]:
+    error = row["error"]
     shown = error and {**error, "reason": mask(error.get("reason"))}
     return {**{name: value for name, value in row.items() if name != "data"}, "error": shown}
 
 
-def masked_history(saga: Saga) -> list[dict[str, Any]]:
-    """All events of this saga."""
+def masked_history(saga: Saga, events: Sequence[SagaEvent] | None = None) -> list[dict[str, Any]]:
+    """These events of this saga; all of them unless told."""
     mask = mask_of(saga)
-    return [_masked_event(event_json(event), mask) for event in saga.history]
+    return [_masked_event(event_json(event), mask) for event in (saga.history if events is None else events)]
 
 
 def masked_events(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Events of any sagas, whose inputs are read besides, all at once."""
-    sagas = platform().queries.by_ids({event["saga_id"] for event in events})
-    masks = {saga_id: mask_of_row(row) for saga_id, row in sagas.items()}
+    """Events of any sagas, whose inputs and answers are read besides, all at once."""
+    masks = masks_of(platform().queries.by_ids({event["saga_id"] for event in events}).values())
     return [_masked_event(event, masks.get(event["saga_id"], hidden)) for event in events]
 
 
 def mask_of(saga: Saga) -> Callable[[Any], Any]:
     """What masks the values of this saga, and what repeats them in texts."""
-    return mask_for(saga.definition, saga.origin.input, *saga.outputs.values())
+    return _mask_at(saga, saga.seq)
 
 
-def mask_of_row(row: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """What masks the values of a listed saga."""
+@lru_cache(maxsize=16)
+def _mask_at(saga: Saga, seq: int) -> Callable[[Any], Any]:  # noqa: ARG001 - a saga that has moved on has more answers
+    return mask_for(saga.definition, saga.origin.input, *(event.output for event in saga.history if event.output))
+
+
+def masks_of(rows: Collection[Mapping[str, Any]]) -> dict[UUID, Callable[[Any], Any]]:
+    """What masks the values of each listed saga, by its id; what its steps gave is read for all of them at once."""
+    given = platform().queries.outputs([row["id"] for row in rows])
+    return {row["id"]: _mask_of_row(row, given.get(row["id"], ())) for row in rows}
+
+
+def _mask_of_row(row: Mapping[str, Any], outputs: Sequence[Any]) -> Callable[[Any], Any]:
     try:
         definition = engine().definitions.version(row["workflow"], row["version"])
     except SagaError:
         return hidden  # of a later release: what it masks is not known here
-    return mask_for(definition, row["data"]["input"])
+    return mask_for(definition, row["data"]["input"], *outputs)
 
 
 def _masked_event(event: dict[str, Any], mask: Callable[[Any], Any]) -> dict[str, Any]:

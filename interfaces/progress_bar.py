@@ -7,6 +7,8 @@ from typing import Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from interfaces.plain_text import plain
+
 LINE_EVERY = 5.0
 """Seconds between two lines where there is no terminal."""
 
@@ -20,7 +22,7 @@ class ProgressBar:
     def __init__(
         self, what: str, total: int | None, unit: str, stream: TextIO | None = None, every: float = LINE_EVERY
     ) -> None:
-        self._what, self._total, self._unit = what, total, unit
+        self._what, self._total, self._unit = plain(what), total, plain(unit)
         self._stream, self._every = stream or sys.stderr, every
         self._done, self._note, self._told_at = 0, "", monotonic()
         self._drawn = self._bar() if self._stream.isatty() else None
@@ -39,12 +41,12 @@ class ProgressBar:
 
     def at(self, done: int, note: str = "") -> None:
         """So many are done; `note` is what else there is to say now."""
-        self._done, self._note = done, note
+        self._done, self._note = done, plain(note)
         if self._drawn:
-            self._drawn.update(self._task, completed=done, count=self._count(), note=note)
+            self._drawn.update(self._task, completed=done, count=self._count(), note=self._note)
         elif monotonic() - self._told_at >= self._every:
             self._told_at = monotonic()
-            self.say(f"{self._what}: {self._count()}" + (f", {note}" if note else ""))
+            self.say(f"{self._what}: {self._count()}" + (f", {self._note}" if note else ""))
 
     def advance(self, note: str = "") -> None:
         """One more is done."""
@@ -52,6 +54,7 @@ class ProgressBar:
 
     def say(self, line: str) -> None:
         """A line that stays, above the bar."""
+        line = plain(line)
         if self._drawn:
             self._drawn.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -64,6 +67,11 @@ class ProgressBar:
 
     def _bar(self) -> Progress:
         left = TimeElapsedColumn() if self._total is None else TimeRemainingColumn()
-        said = [TextColumn("{task.fields[count]}"), left, TextColumn("{task.fields[note]}", markup=False)]
+        said = [_text("{task.fields[count]}"), left, _text("{task.fields[note]}")]
         console = Console(file=self._stream)
-        return Progress(TextColumn("{task.description}"), BarColumn(), *said, console=console, transient=True)
+        return Progress(_text("{task.description}"), BarColumn(), *said, console=console, transient=True)
+
+
+def _text(shown: str) -> TextColumn:
+    """Brackets in it are no markup."""
+    return TextColumn(shown, markup=False)

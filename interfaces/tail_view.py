@@ -90,7 +90,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """See `View`: on standard error."""
-        self._errors.write(f"{text}\n")
+        self._errors.write(f"{plain(text)}\n")
         self._errors.flush()
 
 
@@ -112,7 +112,7 @@ class Screen:
 
     def __init__(self, stream: TextIO, heading: str) -> None:
         self._console = Console(file=stream)
-        self._heading = heading
+        self._heading = plain(heading)
         self._sagas: dict[UUID, Mapping[str, Any]] = {}
         self._count = 0
         self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
@@ -142,14 +142,14 @@ class Screen:
 
     def say(self, text: str) -> None:
         """See `View`: above the table."""
-        self._live.console.print(text, markup=False, highlight=False)
+        self._live.console.print(Text(plain(text)))
 
     def _all(self) -> RenderableType:
         table = _table("time", "saga", "workflow", "status", "event", "step", "reason")
         for row in reversed(self._sagas.values()):
             status = Text(row["status"], COLOURS[row["status"]])
-            named = [_clock(row["at"])[11:23], str(row["saga_id"]), row["workflow"], status, row["type"], _place(row)]
-            table.add_row(*named, _why(row))
+            saga = [_clock(row["at"])[11:23], str(row["saga_id"]), row["workflow"]]
+            table.add_row(*_cells(*saga), status, *_cells(row["type"], _place(row), _why(row)))
         return Group(table, Text(f"{self._heading}; {self._count} events; Ctrl-C ends", "dim"))
 
 
@@ -191,7 +191,7 @@ def one_saga(seen: Seen, now: datetime, height: int) -> RenderableType:
     title = Text.assemble(f"{saga.id} {saga.definition.name} {saga.definition.version}  ", status)
     steps = _table("step", "do", "undo", "reason")
     for place, row in steps_of(saga).items():
-        steps.add_row(place, row.get("do", "-"), row.get("undo", ""), row.get("reason", ""))
+        steps.add_row(*_cells(place, row.get("do", "-"), row.get("undo", ""), row.get("reason", "")))
     left = max(3, height - steps.row_count - 2 * OTHER_LINES)
     events = [f"{_clock(event.at)[11:23]} {event.type} {event.step or ''}" for event in saga.history[-left:]]
     return Group(title, Text(plain(mask_of(saga)(explain(seen, now)))), steps, Text("\n".join(events), "dim"))
@@ -223,12 +223,17 @@ def _table(*names: str) -> Table:
     return table
 
 
+def _cells(*texts: str) -> list[Text]:
+    """What others wrote, as it is: brackets are no markup, and nothing is obeyed."""
+    return [Text(plain(text)) for text in texts]
+
+
 def _place(row: Mapping[str, Any]) -> str:
     return (row["step"] or "") if row["item"] is None else f"{row['step']}[{row['item']}]"
 
 
 def _why(row: Mapping[str, Any]) -> str:
-    said = [row["outcome"] or "", row["reason"] and plain(row["reason"])]
+    said = [row["outcome"] or "", row["reason"]]
     return ": ".join(part for part in said if part)
 
 

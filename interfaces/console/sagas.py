@@ -11,7 +11,7 @@ from interfaces.console.access import page
 from interfaces.console.live import live_page
 from interfaces.listing import page_of_sagas
 from interfaces.platform import engine, platform
-from interfaces.privacy import masked_row
+from interfaces.privacy import masked_rows
 
 LIVE_ORDER = [status for status in SagaStatus if status in LIVE]
 FILTERS = ("q", "workflow", "status", "state", "active", "correlation_id", "tenant", "created_after", "created_before")
@@ -42,7 +42,7 @@ def _listed(request: HttpRequest) -> dict[str, Any]:
     query = request.GET.copy()
     query.pop("live", None)
     try:
-        found = page_of_sagas(query, show=masked_row)
+        found = page_of_sagas(query, show=masked_rows)
     except ValidationError as error:
         return {"faults": [f"{name}: {text}" for name, texts in error.detail.items() for text in texts]}
     filtered = any(query.get(name) for name in FILTERS)

@@ -71,14 +71,24 @@ class Span:
 @page(READER)
 def statistics(request: HttpRequest) -> HttpResponse:
     """The page; it moves with the sagas."""
-    names = sorted({each.name for each in engine().definitions.all()})
-    window = request.GET.get("window", "hour")
-    chosen = {
+    return live_page(
+        request,
+        "statistics",
+        lambda: _shown(**_chosen(request)),
+        lambda: {"here": "statistics", "chosen": _chosen(request), "workflows": _names(), "windows": WINDOWS},
+    )
+
+
+def _names() -> list[str]:
+    return sorted({each.name for each in engine().definitions.all()})
+
+
+def _chosen(request: HttpRequest) -> dict[str, str]:
+    window, workflow = request.GET.get("window", "hour"), request.GET.get("workflow", "")
+    return {
         "window": window if window in WINDOWS else "hour",
-        "workflow": request.GET.get("workflow") if request.GET.get("workflow") in names else "",
+        "workflow": workflow if workflow in _names() else "",
     }
-    around = {"here": "statistics", "chosen": chosen, "workflows": names, "windows": WINDOWS}
-    return live_page(request, "statistics", lambda: _shown(**chosen), lambda: around)
 
 
 def _shown(window: str, workflow: str) -> dict[str, Any]:

@@ -15,18 +15,18 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from application.bulk import Bulk, FailureGroup
-from application.queries import SagaFilter
-from domain.events import SagaStatus
 from domain.exceptions import GroupGrown
 from interfaces.callers import OPERATOR, READER
 from interfaces.console.access import page
 from interfaces.console.live import live_page
+from interfaces.console.seldom import Seldom
 from interfaces.failures_api import MOST_BULKS, MOST_GROUPS, MOST_REFUSALS
 from interfaces.operations_api import DEFAULT_RATE, FASTEST, LONGEST_REASON, SLOWEST
 from interfaces.platform import engine, platform
-from interfaces.privacy import hidden, mask_of_row, masked_row
+from interfaces.privacy import hidden, masked_rows, masks_of
 
 MOST_PARKED = 25
+_groups = Seldom(lambda: platform().bulk.failures(MOST_GROUPS))
 VERBS = ("retry", "compensate")
 _SIZE = re.compile(r"[0-9]{1,9}")
 
@@ -39,13 +39,13 @@ def trouble(request: HttpRequest) -> HttpResponse:
 
 def _shown() -> dict[str, Any]:
     now = engine().clock.now()
-    parked = platform().queries.sagas(SagaFilter(status=SagaStatus.STUCK.value), MOST_PARKED + 1)
+    parked = platform().queries.parked(MOST_PARKED + 1)
     bulks = [_progress(bulk) for bulk in platform().bulk.recent(MOST_BULKS)]
     return {
         "debts": platform().queries.debts(),
-        "parked": [masked_row(row) for row in parked[:MOST_PARKED]],
+        "parked": masked_rows(parked[:MOST_PARKED]),
         "more_parked": len(parked) > MOST_PARKED,
-        "groups": _readable(platform().bulk.failures(MOST_GROUPS)),
+        "groups": _readable(_groups.get()),
         "running": [bulk for bulk in bulks if not bulk["finished_at"]],
         "ended": [bulk for bulk in bulks if bulk["finished_at"]][:10],
         "operator": OPERATOR,
@@ -55,9 +55,8 @@ def _shown() -> dict[str, Any]:
 
 def _readable(groups: Sequence[FailureGroup]) -> list[FailureGroup]:
     """The groups, each with the reason of its example as people may see it."""
-    rows = platform().queries.by_ids({group.examples[0] for group in groups})
-    masked = {saga_id: mask_of_row(row) for saga_id, row in rows.items()}
-    return [replace(group, reason=masked.get(group.examples[0], hidden)(group.reason)) for group in groups]
+    masks = masks_of(platform().queries.by_ids({group.examples[0] for group in groups}).values())
+    return [replace(group, reason=masks.get(group.examples[0], hidden)(group.reason)) for group in groups]
 
 
 def _progress(bulk: Bulk) -> dict[str, Any]:
@@ -168,7 +167,8 @@ def _remedied(bulk_id: UUID) -> dict[str, Any]:
     found = _known(bulk_id)
     refusals = platform().bulk.refusals(bulk_id, MOST_REFUSALS)
     by_reason = Counter(why for _, why in refusals)
-    return {"bulk": _progress(found), "refusals": refusals, "by_reason": by_reason.most_common(), "operator": OPERATOR}
+    shown = {"bulk": _progress(found), "refusals": refusals, "by_reason": by_reason.most_common(), "operator": OPERATOR}
+    return {**shown, "settled": found.finished_at is not None}
 
 
 @require_POST

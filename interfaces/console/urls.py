@@ -8,6 +8,7 @@ app_name = "console"
 urlpatterns = [
     path("", sagas.sagas, name="sagas"),
     path("sagas/<uuid:saga_id>/", saga.saga, name="saga"),
+    path("sagas/<uuid:saga_id>/events/", saga.events, name="saga_events"),
     path("sagas/<uuid:saga_id>/<slug:verb>/", operate.operate, name="operate"),
     path("trouble/", trouble.trouble, name="trouble"),
     path("trouble/<slug:group>/<slug:verb>/", trouble.remedy, name="remedy"),

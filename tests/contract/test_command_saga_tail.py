@@ -15,6 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from domain.outcomes import Rejected, Unavailable
 from infrastructure.saga_queries import PostgresSagaQueries
 from interfaces import tail_command
+from interfaces.plain_text import plain
+from interfaces.progress_bar import ProgressBar
 from interfaces.tail import MARGIN, Tail
 from interfaces.tail_view import JsonLines, Lines, OneSaga, Screen, event_line
 from saga_service import bootstrap
@@ -223,6 +225,57 @@ def test_a_terminal_shows_the_saga_that_moved_last_on_top(api, monkeypatch):
     last = out.getvalue().rpartition("time")[2]
     assert last.index(second) < last.index(first)
     assert "all workflows; 20 events; Ctrl-C ends" in last
+
+
+EVIL = [
+    "cannot open [/var/lib/x]",
+    "[link=http://evil.example]click[/link] [red]x[/red]",
+    "a\x1b[31mred\x1b]8;;x\x07\nb",
+]
+
+
+@pytest.mark.parametrize("reason", EVIL)
+@pytest.mark.parametrize("picture", ["all", "one"])
+def test_a_terminal_shows_what_a_participant_wrote_and_obeys_none_of_it(api, monkeypatch, reason, picture):
+    monkeypatch.setenv("COLUMNS", "250")
+    saga_id = start(api, creation_commande=Rejected(reason))
+    engine, out = bootstrap.engine(), Terminal()
+    if picture == "one":
+        with OneSaga(out) as view:
+            view.saga(engine.store.look(UUID(saga_id)), engine.clock.now())
+    else:
+        with Screen(out, f"workflow {reason}") as view:
+            view.say("nothing")
+            for rows in Tail(PostgresSagaQueries(), since=datetime.now(UTC) - timedelta(hours=1)).look():
+                view.events([row for row in rows if row["reason"] == reason])
+            assert f"rejected: {plain(reason)}" in out.getvalue()
+            view.say(reason)
+    shown = out.getvalue()
+
+    assert plain(reason) in shown
+    assert "\x1b]8" not in shown and "\x07" not in shown and "\x1b[31mred" not in shown
+
+
+@pytest.mark.parametrize("reason", EVIL)
+def test_the_command_line_obeys_nothing_of_what_a_participant_wrote(api, reason):
+    saga_id, out = start(api, creation_commande=Rejected(reason)), io.StringIO()
+    call_command("saga", "list", stdout=out)
+    call_command("saga", "show", saga_id, stdout=out)
+
+    assert plain(reason) in out.getvalue()
+    assert "\x1b" not in out.getvalue() and "\x07" not in out.getvalue()
+
+
+@pytest.mark.parametrize("note", EVIL)
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_a_progress_bar_shows_what_it_is_told_as_it_is(note, stream):
+    out = stream()
+    with ProgressBar(note, 2, note, stream=out, every=0.0) as bar:
+        bar.advance(note)
+        bar.say(note)
+
+    assert plain(note) in out.getvalue()
+    assert "\x1b]8" not in out.getvalue() and "\x1b[31mred" not in out.getvalue()
 
 
 def test_the_lines_of_an_event_have_no_line_breaks():

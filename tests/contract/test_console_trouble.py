@@ -1,7 +1,7 @@
 """Trouble in the console: what is parked and owed, groups of failures, and remedies for whole groups."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import api_support
@@ -12,7 +12,9 @@ from django.test import Client
 from application.bulk import BulkRunner
 from domain.outcomes import Rejected
 from domain.workflows.cashout import CASHOUT
+from infrastructure.models import SagaRow
 from interfaces.console import live
+from interfaces.console import trouble as console_trouble
 from interfaces.platform import platform
 from saga_service.configuration import ApiKey
 
@@ -28,6 +30,7 @@ def parked(api, times=1):
 
 def page(api, path="/console/trouble/"):
     live._drawn.clear()
+    console_trouble._groups.forget()
     return api.http.get(path).content.decode()
 
 
@@ -61,6 +64,16 @@ def test_it_shows_what_is_owed_to_whom_the_groups_and_the_parked_sagas(api):
     assert "3 parked" in shown
     assert all(f'id="p{saga_id}"' in shown for saga_id in ids)
     assert "1 × wallet" in shown
+
+
+def test_the_sagas_that_are_parked_for_longest_are_first(api, monkeypatch):
+    ids = parked(api, 3)
+    SagaRow.objects.filter(id=ids[1]).update(updated_at=datetime(2026, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr(console_trouble, "MOST_PARKED", 2)
+    shown = page(api)
+
+    assert re.findall(r'id="p([0-9a-f-]+)"', shown) == [ids[1], ids[0]]
+    assert "All parked sagas" in shown
 
 
 def test_the_questions_do_not_grow_with_the_trouble(api, django_assert_max_num_queries):

@@ -183,13 +183,14 @@ def test_the_script_measures_pages_and_viewers(tmp_path):
         tmp_path,
         *("--sagas", "300", "--rounds", "3", "--pages", *pages),
         *("--viewers", "3", "--seconds", "1", "--every", "0.2", "--delete"),
+        *("--viewed", "/console/", "/console/sagas/{id}/"),
     )
     lines = measured.stdout.splitlines()
 
     assert any(line.startswith("| /api/sagas/transactions/{id}/ | 200 | ") for line in lines), measured.stderr
     assert "| /nowhere/ | absent | | | | | | |" in lines
     assert "/api/sagas/transactions/?status=GONE: answered with 400" in lines
-    assert any(line.startswith("3 viewers of /console/ for 1 s") for line in lines)
+    assert any(line.startswith("3 viewers of /console/ /console/sagas/{id}/ for 1 s") for line in lines)
     assert any(re.fullmatch(r"  \d+ statements, \d+\.\d a second", line) for line in lines)
     assert measured.returncode == 1
 

@@ -22,9 +22,10 @@ from domain.operations import By
 from interfaces import tail_command
 from interfaces.command_help import ending
 from interfaces.operations_api import LONGEST_REASON
+from interfaces.plain_text import plain
 from interfaces.platform import platform
 from interfaces.presentation import call_json, seen_json
-from interfaces.privacy import masked_call, masked_events, masked_row, masked_saga
+from interfaces.privacy import masked_call, masked_events, masked_rows, masked_saga
 from interfaces.saga_command import SagaCommand
 from interfaces.tail_view import event_line
 from interfaces.wire import JSONRenderer
@@ -134,6 +135,7 @@ class Command(SagaCommand):
         for number, call in enumerate(calls, start=1):
             place = call["step"] if call["item"] is None else f"{call['step']}[{call['item']}]"
             line = f"  {number}. {place}: {call['method']} {call['service']} {call['path']}"
+            line = plain(line)
             self.stdout.write(line if call["certain"] else f"{line}  (depends on the answers before)")
         if not preview.calls:
             self.stdout.write("  none")
@@ -141,8 +143,8 @@ class Command(SagaCommand):
     def _list(self, given: Namespace) -> None:
         chosen = SagaFilter(workflow=given.workflow, status=given.status, active=given.active, q=given.q)
         rows = platform().queries.sagas(chosen, given.limit)
-        for row in map(masked_row, rows):
-            reason = (row["error"] or {}).get("reason", "")
+        for row in masked_rows(rows):
+            reason = plain((row["error"] or {}).get("reason", ""))
             started = row["created_at"].strftime("%Y-%m-%d %H:%M:%S")
             self.stdout.write(
                 f"{row['id']}  {started}  {row['workflow']:<18} {row['status']:<12} {row['state']}  {reason}"
@@ -159,8 +161,8 @@ class Command(SagaCommand):
             return
         shown = masked_saga(shown, seen.saga)
         for name in ("id", "workflow", "version", "correlation_id", "status", "state", "created_at", "finished_at"):
-            self.stdout.write(f"{name:<15} {shown[name]}")
-        self.stdout.write(f"\n{shown['explanation']}\n")
+            self.stdout.write(f"{name:<15} {plain(str(shown[name]))}")
+        self.stdout.write(f"\n{plain(shown['explanation'])}\n")
         after = max(0, shown["seq"] - MOST)
         if after:
             self.stdout.write(f"... {after} earlier events; GET {shown['events']} has them")

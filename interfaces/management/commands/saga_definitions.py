@@ -17,6 +17,7 @@ from rest_framework.exceptions import ParseError
 from domain.definition import SagaDefinition
 from domain.exceptions import DefinitionInvalid, SagaError
 from interfaces.command_help import ending
+from interfaces.plain_text import plain
 from interfaces.platform import platform
 from interfaces.progress_bar import ProgressBar
 from interfaces.saga_command import SagaCommand
@@ -135,7 +136,7 @@ class Command(SagaCommand):
             definition = self._tells_faults(which, partial(_definition, which))
             findings = platform().publisher.findings(definition) if definition else []
             for finding in findings:
-                self.stdout.write(f"{which}: {finding.severity}: {finding.path}: {finding.message}")
+                self.stdout.write(f"{which}: {finding.severity}: {finding.path}: {plain(finding.message)}")
             wrong += definition is None or (given.strict and any(each.severity == "warning" for each in findings))
         if wrong:
             raise SystemExit(DIFFERENT)
@@ -146,7 +147,8 @@ class Command(SagaCommand):
         for definition in definitions:
             mark = "*" if newest[definition.name] == definition.version else " "
             steps = ", ".join(step.name for step in definition.steps)
-            self.stdout.write(f"{definition.name:<24} {definition.version:>4}{mark}  {definition.title}  [{steps}]")
+            title = plain(definition.title)
+            self.stdout.write(f"{definition.name:<24} {definition.version:>4}{mark}  {title}  [{steps}]")
 
     def _tells_faults(self, where: object, act: Any) -> Any:
         """What the act gives; None, and every fault on standard error, when the definition is refused."""

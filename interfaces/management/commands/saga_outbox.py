@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from interfaces.plain_text import plain
 from interfaces.platform import platform
 from interfaces.saga_command import SagaCommand
 
@@ -36,9 +37,8 @@ class Command(SagaCommand):
         what, numbers = options["what"], options["numbers"]
         if what == "list":
             for refused in platform().outbox.refused():
-                self.stdout.write(
-                    f"{refused.number}  saga {refused.saga_id} event {refused.seq}  {refused.topic}  {refused.reason}"
-                )
+                said = plain(f"{refused.topic}  {refused.reason}")
+                self.stdout.write(f"{refused.number}  saga {refused.saga_id} event {refused.seq}  {said}")
             return
         if not numbers or (what == "drop" and not options["reason"]):
             raise CommandError(f"{what}: say which{', and a --reason' if what == 'drop' else ''}")

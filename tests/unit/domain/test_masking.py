@@ -113,6 +113,29 @@ def test_a_text_that_repeats_a_masked_value_of_the_saga_is_masked_there():
     }
 
 
+@pytest.mark.parametrize(
+    ("given", "text", "left"),
+    [
+        ({"email": "Ana.Secret+x@Example.org"}, "refused ana.secret+x@example.org", f"refused {MASK}"),
+        ({"email": "Ana.Secret+x@Example.org"}, "404 of /u/Ana.Secret%2Bx@Example.org/", f"404 of /u/{MASK}/"),
+        ({"email": "Ana.Secret+x@Example.org"}, "/u/ana.secret%2bx%40example.org", f"/u/{MASK}"),
+        ({"last_name": "Núñez Ruiz"}, "?who=n%c3%ba%C3%B1ez+Ruiz", f"?who={MASK}"),
+        ({"last_name": "Núñez Ruiz"}, '{"n": "N\\u00fa\\u00f1ez Ruiz"}', f'{{"n": "{MASK}"}}'),
+        ({"card_number": "4111 1111 1111 1111"}, "card 4111111111111111 refused", f"card {MASK} refused"),
+        ({"card_number": "4111111111111111"}, "card 4111-1111-1111-1111", f"card {MASK}"),
+        ({"iban": "FR76 3000 6000 0112"}, "fr76300060000112, /i/FR76%203000%206000%200112", f"{MASK}, /i/{MASK}"),
+        ({"phone": "+33 (0)6.12.34"}, "no answer of 3306 1234", f"no answer of {MASK}"),
+        ({"birthday": "1990-12-31"}, "19901231 is too young", f"{MASK} is too young"),
+    ],
+)
+def test_a_masked_value_is_found_in_any_case_grouping_and_encoding(given, text, left):
+    assert mask_for(PLAIN, given)(text) == left
+
+
+def test_few_digits_are_found_only_as_they_are():
+    assert mask_for(PLAIN, {"pin": "1234"})("12.34 EUR, pin 1234") == f"12.34 EUR, pin {MASK}"
+
+
 def test_a_short_value_is_in_too_many_words_to_be_looked_for():
     assert mask_for(PLAIN, {"first_name": "Bob", "pin": 123, "cvv": True})("Bobby: 123 is True") == "Bobby: 123 is True"
 

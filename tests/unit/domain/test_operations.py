@@ -328,3 +328,17 @@ def test_what_later_calls_need_is_known():
     definition = workflow(first, Step(name="b", safe=True, action=reading))
     assert definition.needed_from(definition.steps[0]) == {("id",), ("deep", "er")}
     assert definition.needed_from(definition.steps[1]) == frozenset()
+
+
+def test_what_happens_to_a_copy_does_not_happen_to_the_saga():
+    dialogue = stuck_undo()
+    before = dialogue.saga
+    copy = before.copy()
+    copy.retry(ANNA, dialogue.now)
+    (task,) = copy.next_tasks(dialogue.now)
+    copy.record(Succeeded(None), dialogue.now, of=task)
+
+    again = Saga.restore(before.definition, before.origin, before.history)
+    assert copy.status == "COMPENSATED"
+    assert (before.status, before.debts(), before.waiting()) == ("STUCK", ["a"], again.waiting())
+    assert before.retry(ANNA, dialogue.now) == again.retry(ANNA, dialogue.now)

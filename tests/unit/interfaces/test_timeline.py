@@ -48,14 +48,42 @@ def test_every_attempt_and_undo_has_its_bar_and_turning_back_its_mark():
     assert [mark["event"].type for mark in shown["marks"]] == ["compensation_started"]
 
 
-def test_what_is_under_way_reaches_to_now():
+def test_what_is_under_way_reaches_to_the_end_of_a_round_scale():
     said = Dialogue(workflow(step("a"), step("b")))
     answered(said, Succeeded(None), 1.0)
     said.now += timedelta(seconds=1)
 
-    (bar,) = drawn(said)["rows"][1].bars
+    shown = drawn(said)
+    (bar,) = shown["rows"][1].bars
 
-    assert (bar["outcome"], bar["x"], bar["width"]) == ("open", 500.0, 500.0)
+    assert shown["seconds"] == 2.0
+    assert (bar["outcome"], bar["x"], bar["width"], bar["seconds"]) == ("open", 500.0, 500.0, None)
+
+
+def test_while_nothing_happens_it_is_drawn_anew_only_at_each_round_time():
+    said = Dialogue(workflow(step("a"), step("b")))
+    answered(said, Succeeded(None), 1.0)
+
+    pictures = []
+    for _ in range(1000):
+        said.now += timedelta(seconds=1)
+        pictures.append(repr(drawn(said)))
+
+    scales = [2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
+    assert len(set(pictures)) == len(scales)
+
+
+def test_of_many_items_those_are_drawn_that_were_not_done_and_how_many_more_there_are():
+    many = step("a", foreach="${input.lines}", concurrency=30)
+    said = Dialogue(workflow(many, step("b")), {"lines": [{}] * 30})
+    for task in said.tasks():
+        outcome = Rejected("no") if task.item == 20 else Succeeded(None)
+        said.events += said.saga.record(outcome, said.now, of=task)
+
+    rows = drawn(said)["rows"]
+
+    assert [row.place for row in rows if row.action == "do"] == [f"a[{item}]" for item in (*range(9), 20)]
+    assert [row.more for row in rows] == [0] * 9 + [20] + [0] * (len(rows) - 10)
 
 
 def test_a_retry_that_is_not_due_yet_has_no_bar():
