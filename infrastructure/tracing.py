@@ -11,6 +11,7 @@ from functools import cache
 from hashlib import blake2b
 from time import time_ns
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from opentelemetry import trace
@@ -39,8 +40,10 @@ BATCHING: Final = {
 }
 """How spans are sent unless the environment says otherwise: few large requests, and soon, since what has not been sent
 is lost with a process that is killed."""
-UNTRACED: Final = ("/health", "/api/health/", "/api/saga/health/", "/api/status/", "/metrics/", "/static/", "/console/")
-"""What is asked for every few seconds, and starts no saga."""
+UNTRACED: Final = ("/health", "/api/health/", "/api/saga/health/", "/api/status/", "/metrics/", "/static/")
+"""What is asked for every few seconds, and starts no saga; as the pages of the console, while they are only read."""
+CONSOLE: Final = "/console/"
+READS: Final = frozenset({"GET", "HEAD"})
 SERVER_ERROR: Final = 500
 
 _SAMPLED: Final = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
@@ -100,7 +103,11 @@ class Tracer:
         given = saga.origin.traceparent
         if given:
             return bool(int(given[-1], 16) & TraceFlags.SAMPLED)
-        drawn = int.from_bytes(blake2b(saga.id.bytes, digest_size=16).digest())  # a UUIDv7 begins with its time
+        return self.samples(saga.id)
+
+    def samples(self, saga_id: UUID) -> bool:
+        """Whether a saga that is a trace of its own is sampled: the same for every driver of it."""
+        drawn = int.from_bytes(blake2b(saga_id.bytes, digest_size=16).digest())  # a UUIDv7 begins with its time
         return self._provider.sampler.should_sample(None, drawn, "").decision.is_sampled()
 
 
@@ -124,7 +131,8 @@ class RequestSpans:
         self._tracer = tracer()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path.startswith(UNTRACED):
+        watched = request.path.startswith(CONSOLE) and request.method in READS
+        if watched or request.path.startswith(UNTRACED):
             return self._get_response(request)
         begin, given = time_ns(), accepted(request.META.get("HTTP_TRACEPARENT"))
         own = request.META["HTTP_TRACEPARENT"] = self._tracer.begin(given)

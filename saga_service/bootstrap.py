@@ -17,6 +17,7 @@ from application.operations import Operations
 from application.ports import Participants, Subscriber
 from application.publishing import Publisher
 from application.saga_orchestrator import ANSWER_WITHIN, OVERHEAD, SagaOrchestrator, lease_for
+from application.trace_context import Sampled, unsampled
 from domain.lint import Limits
 from domain.workflows import shipped_definitions
 from infrastructure import booking_log, health, metrics, observation
@@ -96,9 +97,22 @@ def participants() -> Participants:
     """The business services; where the environment allows it, sagas can be told to fail at them."""
     config = settings.SAGA_ORCHESTRATOR_CONFIG
     services = HttpParticipants(
-        config["SERVICES"], config["KONG_GATEWAY"]["API_KEY"], observe=metrics.observe_call, guard=guard()
+        config["SERVICES"],
+        config["KONG_GATEWAY"]["API_KEY"],
+        observe=metrics.observe_call,
+        guard=guard(),
+        sampled=sampled(),
     )
     return FaultInjection(services) if config["FAULT_INJECTION"] else services
+
+
+def sampled() -> Sampled:
+    """Which sagas are traced of those that came without a trace."""
+    if not settings.SAGA_ORCHESTRATOR_CONFIG["TRACING"]:
+        return unsampled
+    from infrastructure.tracing import tracer  # noqa: PLC0415 - as in `store`
+
+    return tracer().samples
 
 
 def messaging() -> Messaging | None:
@@ -109,7 +123,7 @@ def messaging() -> Messaging | None:
     from infrastructure.pulsar_bus import PulsarPublisher, PulsarSubscriber  # noqa: PLC0415 - as below
 
     return Messaging(
-        Relay(PostgresOutbox(EVENTS_TOPIC), PulsarPublisher(url)),
+        Relay(PostgresOutbox(EVENTS_TOPIC, sampled()), PulsarPublisher(url)),
         inbox()(engine(), metrics.observe_message, triggers()),
         PulsarSubscriber(url),
         awaited_topics,

@@ -17,7 +17,7 @@ from domain.exceptions import IdempotencyConflict, InputInvalid
 from interfaces.callers import CLIENT
 from interfaces.console.access import page
 from interfaces.console.schema_form import SchemaForm, after, read_json
-from interfaces.correlation import acceptable
+from interfaces.correlation import acceptable, traceparent
 from interfaces.examples import EXAMPLE_INPUTS
 from interfaces.platform import engine
 from interfaces.starting import under_key
@@ -68,6 +68,7 @@ def _started(
                     actor=request.caller.name,
                     tenant=request.caller.name,
                     idempotency=asked,
+                    traceparent=traceparent(),
                     wait=0.0,
                 )
             )
