@@ -33,6 +33,7 @@ from domain.progress import DEADLINE, OPERATOR
 from infrastructure.database_numbers import InDatabase, Reader
 from infrastructure.known_workflows import KNOWN
 from infrastructure.process_numbers import GarbageWatch, Processes
+from infrastructure.span_queue import RESULTS
 
 disable_created_metrics()  # `..._created` beside every sample would double their number
 
@@ -70,6 +71,7 @@ CHECKPOINT_DURATION = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5),
 )
 MESSAGES = Counter("saga_messages", "Messages that came, by what became of them", ["topic", "resultat"])
+SPANS = Counter("saga_spans", "Spans of traces, by what became of them", ["resultat"])
 BREAKERS = Gauge(
     "saga_participant_open",
     "1 while a participant is not called because it did not answer",
@@ -128,6 +130,12 @@ def observe_call(facts: CallFacts, outcome: Outcome) -> None:
     _child(CALL_DURATION, facts.service, facts.method).observe(facts.duration)
 
 
+def observe_spans(result: str, count: int) -> None:
+    """Spans were sent, or lost."""
+    if counting:
+        _child(SPANS, result).inc(count)
+
+
 def observe_checkpoint(sync: str, seconds: float) -> None:
     """A checkpoint was stored; `sync` is on or off."""
     if counting:
@@ -168,7 +176,9 @@ _expected: set[tuple[str, int]] = set()
 
 
 def _expect() -> None:
-    """What may happen in known workflows is 0 until it does."""
+    """What may happen in known workflows, and to spans, is 0 until it does."""
+    for result in RESULTS:
+        _child(SPANS, result)
     for definition in KNOWN.all():
         if (definition.name, definition.version) not in _expected:
             _expect_all_of(definition)

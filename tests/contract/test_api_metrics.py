@@ -68,6 +68,7 @@ def test_the_names_labels_and_kinds_are_those_of_the_documentation(api):
 
     metrics.observe_message("eventos-partners", "taken")
     metrics.observe_breaker("inventaire", 0)
+    metrics.observe_spans("sent", 1)
     metrics.observe_checkpoint("on", 0.001)
     bootstrap.platform().heartbeat.beat("w", datetime.now(UTC), datetime.now(UTC))
     api.get("/health")
