@@ -27,7 +27,7 @@ logger = logging.getLogger("saga")
 SECONDS = 2.0
 """How long a scrape waits for the database: well within Prometheus' scrape_timeout, so that the rest arrives."""
 MOST_WAITING = 100_000
-"""Outbox messages are counted up to here: with the broker away for a day a scrape still costs milliseconds."""
+"""What waits is counted up to here: with the broker or all workers away for a day a scrape still costs milliseconds."""
 
 _SAGAS = """
 SELECT workflow, status::text, state, count(*), extract(epoch FROM %(now)s - min(updated_at))::float8
@@ -52,6 +52,13 @@ SELECT
     )), 0)::float8,
     (SELECT count(*) FROM saga_outbox WHERE refused IS NOT NULL)
 """
+_ROLLUP = """
+SELECT
+    (SELECT count(*) FROM (SELECT FROM saga_rollup_due LIMIT %(most)s) AS due),
+    GREATEST(0, COALESCE(extract(epoch FROM %(now)s - (
+        SELECT finished_at FROM saga_rollup_due WHERE sagas > 0 ORDER BY id LIMIT 1
+    )), 0))::float8
+"""
 _WORKERS = """
 SELECT count(*) FILTER (WHERE age <= %(stale)s), min(age)
 FROM (SELECT extract(epoch FROM %(now)s - seen_at)::float8 AS age FROM saga_workers) AS worker
@@ -71,6 +78,7 @@ def numbers(now: datetime) -> list[GaugeMetricFamily]:
     families = [*_of_sagas(_ask(_SAGAS, now=now), known), *_of_debts(_ask(_DEBTS, now=now), known)]
     ((overdue, overdue_for),) = _ask(_OVERDUE, now=now)
     ((waiting, waiting_for, refused),) = _ask(_OUTBOX, now=now, most=MOST_WAITING)
+    ((due, due_for),) = _ask(_ROLLUP, now=now, most=MOST_WAITING)
     ((workers, seen),) = _ask(_WORKERS, now=now, stale=STALE_AFTER)
     ((most, size),) = _ask(_SERVER)
     states = dict.fromkeys(_STATES, 0) | dict(_ask(_CONNECTIONS))
@@ -80,6 +88,8 @@ def numbers(now: datetime) -> list[GaugeMetricFamily]:
         _gauge("saga_outbox_waiting_current", "Messages that the broker does not have yet", waiting),
         _gauge("saga_outbox_oldest_seconds", "Age of the oldest of them", waiting_for),
         _gauge("saga_outbox_refused_current", "Messages put aside, since no broker would take them", refused),
+        _gauge("saga_rollup_due_current", "Endings that the statistics do not have yet", due),
+        _gauge("saga_rollup_due_oldest_seconds", "For how long the first of them is missing", due_for),
         _gauge("saga_workers_current", f"Workers that reported in the last {STALE_AFTER:g} s", workers),
         _gauge("saga_database_connections_max", "Connections that the server accepts", most),
         _gauge("saga_database_size_bytes", "Size of the saga database", size),

@@ -19,7 +19,7 @@ from domain.outcomes import Rejected, Unavailable, Unknown
 from domain.workflows import shipped_definitions
 from domain.workflows.commandes import EtatSaga
 from infrastructure import database_numbers, metrics
-from infrastructure.models import OutboxRow, SagaRow
+from infrastructure.models import OutboxRow, RollupDueRow, SagaRow
 from saga_service import bootstrap
 from tests.support.metrics_page import published
 
@@ -277,6 +277,15 @@ def test_messages_that_wait_for_the_broker_are_counted_with_the_age_of_the_first
 
     assert numbers.grown("saga_outbox_waiting_current") == {(): 2}
     assert numbers.grown("saga_outbox_oldest_seconds") == {(): pytest.approx(180, abs=5)}
+
+
+def test_endings_that_the_statistics_lack_are_counted_with_the_age_of_the_first(api, numbers):
+    for _ in range(2):
+        api.order()
+    RollupDueRow.objects.update(finished_at=datetime.now(UTC) - timedelta(minutes=3))
+
+    assert numbers.grown("saga_rollup_due_current") == {(): 2}
+    assert numbers.grown("saga_rollup_due_oldest_seconds") == {(): pytest.approx(180, abs=5)}
 
 
 def test_workers_are_told_by_what_they_report(api, numbers):
