@@ -38,7 +38,6 @@ class SpanQueue:
     ) -> None:
         self._send, self._observe = send, observe
         self._room, self._batch, self._delay = room, min(batch, room), delay
-        self._lock = threading.Lock()
         self._begin_empty()
         forget = weakref.WeakMethod(self._begin_empty)
         os.register_at_fork(after_in_child=lambda: (own := forget()) and own())
@@ -48,7 +47,7 @@ class SpanQueue:
         self._waiting: deque[Span] = deque()
         self._under_way = self._overflowed = 0
         self._wake, self._ending = threading.Event(), threading.Event()
-        self._lock = threading.Lock()
+        self._lock, self._sending = threading.Lock(), threading.Lock()
         self._thread: threading.Thread | None = None
 
     def put(self, spans: Iterable[Span]) -> None:
@@ -82,8 +81,13 @@ class SpanQueue:
         while not self._ending.is_set():
             self._wake.wait(self._delay)
             self._wake.clear()
+            self.flush()
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waits, however long that takes."""
+        with self._sending:
             self._send_all()
-        self._send_all()
 
     def _send_all(self) -> None:
         while count := min(len(self._waiting), self._batch):

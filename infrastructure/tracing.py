@@ -92,6 +92,10 @@ class Tracer:
         """Give spans to the thread that exports them."""
         self._queue.put(spans)
 
+    def flush(self) -> None:
+        """Send what waits now, however long that takes."""
+        self._queue.flush()
+
     def end(self) -> None:
         """Send what waits, within seconds: a process that ends is not held up by a collector."""
         self._queue.end()
