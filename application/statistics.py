@@ -92,6 +92,9 @@ class Statistics(Protocol):
         Any number of processes may call it: one at a time does something.
         """
 
+    def due_since(self) -> datetime | None:
+        """When the oldest ending ended that is not in the rollup yet; None when all are."""
+
     def rolled(self, span: int, since: datetime, workflow: str | None) -> list[Rolled]:
         """The spans of this length from a time on, of one workflow or of all together."""
 

@@ -6,6 +6,7 @@ trace, with the same parents. A saga whose client gave no trace is one of its ow
 """
 
 import re
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 from uuid import UUID
@@ -65,15 +66,28 @@ def span_id(saga_id: UUID, what: str, seq: int) -> str:
     return blake2b(b"%s%s%d" % (saga_id.bytes, what.encode(), seq), digest_size=8).hexdigest()
 
 
-def child(traceparent: str | None, saga_id: UUID, what: str, seq: int) -> str:
-    """The `traceparent` that this span of the saga gives to whom it calls."""
-    flags = traceparent[-2:] if traceparent else "01"
+Sampled = Callable[[UUID], bool]
+"""Whether the spans of a saga without a client's trace are recorded."""
+
+
+def unsampled(_: UUID) -> bool:
+    """As it is while tracing is off."""
+    return False
+
+
+def child(traceparent: str | None, saga_id: UUID, what: str, seq: int, sampled: Sampled = unsampled) -> str:
+    """The `traceparent` that this span of the saga gives to whom it calls.
+
+    It says "sampled" as the client's does; without one, only when the saga's own spans are: below a root that nobody
+    records, participants need not record either.
+    """
+    flags = traceparent[-2:] if traceparent else f"{sampled(saga_id):02x}"
     return f"00-{trace_of(traceparent, saga_id)}-{span_id(saga_id, what, seq)}-{flags}"
 
 
-def call_traceparent(task: Task) -> str:
+def call_traceparent(task: Task, sampled: Sampled = unsampled) -> str:
     """What a call carries: its own attempt is the parent of whatever the participant does."""
-    return child(task.traceparent, task.saga_id, CALL, task.attempt.seq)
+    return child(task.traceparent, task.saga_id, CALL, task.attempt.seq, sampled)
 
 
 def joined(saga: Saga) -> dict[str, str]:

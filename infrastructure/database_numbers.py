@@ -11,23 +11,23 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 from django.db import Error, connection
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from domain.definition import SagaDefinition
 from domain.events import LIVE
-from domain.workflows import shipped_definitions
 from infrastructure.health import STALE_AFTER
+from infrastructure.known_workflows import KNOWN
 
 logger = logging.getLogger("saga")
 
 SECONDS = 2.0
 """How long a scrape waits for the database: well within Prometheus' scrape_timeout, so that the rest arrives."""
 MOST_WAITING = 100_000
-"""Outbox messages are counted up to here: with the broker away for a day a scrape still costs milliseconds."""
+"""What waits is counted up to here: with the broker or all workers away for a day a scrape still costs milliseconds."""
 
 _SAGAS = """
 SELECT workflow, status::text, state, count(*), extract(epoch FROM %(now)s - min(updated_at))::float8
@@ -52,6 +52,13 @@ SELECT
     )), 0)::float8,
     (SELECT count(*) FROM saga_outbox WHERE refused IS NOT NULL)
 """
+_ROLLUP = """
+SELECT
+    (SELECT count(*) FROM (SELECT FROM saga_rollup_due LIMIT %(most)s) AS due),
+    GREATEST(0, COALESCE(extract(epoch FROM %(now)s - (
+        SELECT finished_at FROM saga_rollup_due WHERE sagas > 0 ORDER BY id LIMIT 1
+    )), 0))::float8
+"""
 _WORKERS = """
 SELECT count(*) FILTER (WHERE age <= %(stale)s), min(age)
 FROM (SELECT extract(epoch FROM %(now)s - seen_at)::float8 AS age FROM saga_workers) AS worker
@@ -67,9 +74,11 @@ _STATES = ("active", "idle", "idle in transaction", "other")
 
 def numbers(now: datetime) -> list[GaugeMetricFamily]:
     """Everything, read over this thread's connection. Raises django.db.Error."""
-    families = [*_of_sagas(_ask(_SAGAS, now=now)), *_of_debts(_ask(_DEBTS, now=now))]
+    known = KNOWN.look()
+    families = [*_of_sagas(_ask(_SAGAS, now=now), known), *_of_debts(_ask(_DEBTS, now=now), known)]
     ((overdue, overdue_for),) = _ask(_OVERDUE, now=now)
     ((waiting, waiting_for, refused),) = _ask(_OUTBOX, now=now, most=MOST_WAITING)
+    ((due, due_for),) = _ask(_ROLLUP, now=now, most=MOST_WAITING)
     ((workers, seen),) = _ask(_WORKERS, now=now, stale=STALE_AFTER)
     ((most, size),) = _ask(_SERVER)
     states = dict.fromkeys(_STATES, 0) | dict(_ask(_CONNECTIONS))
@@ -79,6 +88,8 @@ def numbers(now: datetime) -> list[GaugeMetricFamily]:
         _gauge("saga_outbox_waiting_current", "Messages that the broker does not have yet", waiting),
         _gauge("saga_outbox_oldest_seconds", "Age of the oldest of them", waiting_for),
         _gauge("saga_outbox_refused_current", "Messages put aside, since no broker would take them", refused),
+        _gauge("saga_rollup_due_current", "Endings that the statistics do not have yet", due),
+        _gauge("saga_rollup_due_oldest_seconds", "For how long the first of them is missing", due_for),
         _gauge("saga_workers_current", f"Workers that reported in the last {STALE_AFTER:g} s", workers),
         _gauge("saga_database_connections_max", "Connections that the server accepts", most),
         _gauge("saga_database_size_bytes", "Size of the saga database", size),
@@ -94,10 +105,13 @@ def numbers(now: datetime) -> list[GaugeMetricFamily]:
     return families
 
 
-def _of_sagas(rows: Iterable[tuple[str, str, str, int, float]]) -> Iterator[GaugeMetricFamily]:
-    states = dict.fromkeys(_live_states(), 0)
-    statuses = {(workflow, status.value): 0 for workflow in _workflows() for status in sorted(LIVE)}
-    parked = dict.fromkeys(((workflow,) for workflow in _workflows()), 0.0)
+def _of_sagas(
+    rows: Iterable[tuple[str, str, str, int, float]], known: Iterable[SagaDefinition]
+) -> Iterator[GaugeMetricFamily]:
+    """What a known workflow has none of is a 0, not a gap."""
+    states = dict.fromkeys(_live_states(known), 0)
+    statuses = {(workflow, status.value): 0 for workflow in _names(known) for status in sorted(LIVE)}
+    parked = dict.fromkeys(((workflow,) for workflow in _names(known)), 0.0)
     for workflow, status, state, count, age in rows:
         states[workflow, state] = states.get((workflow, state), 0) + count
         statuses[workflow, status] = statuses.get((workflow, status), 0) + count
@@ -108,13 +122,15 @@ def _of_sagas(rows: Iterable[tuple[str, str, str, int, float]]) -> Iterator[Gaug
     yield _gauge("saga_parked_oldest_seconds", "For how long the first parked saga waits", parked, ["workflow"])
 
 
-def _of_debts(rows: Iterable[tuple[str, str, int, float]]) -> Iterator[GaugeMetricFamily]:
+def _of_debts(
+    rows: Iterable[tuple[str, str, int, float]], known: Iterable[SagaDefinition]
+) -> Iterator[GaugeMetricFamily]:
     owed: dict[tuple[str, ...], float] = defaultdict(float)
-    oldest = dict.fromkeys(((workflow,) for workflow in _workflows()), 0.0)
+    oldest = dict.fromkeys(((workflow,) for workflow in _names(known)), 0.0)
     for workflow, service, undos, age in rows:
         owed[workflow, service] += undos
         oldest[workflow,] = max(age, oldest.get((workflow,), 0.0))
-    owed = {**dict.fromkeys(_debtors(), 0.0), **owed}
+    owed = {**dict.fromkeys(_debtors(known), 0.0), **owed}
     yield _gauge("saga_undo_debt_current", "Undos that parked sagas still owe", owed, ["workflow", "service"])
     yield _gauge("saga_undo_debt_oldest_seconds", "For how long the first of them is owed", oldest, ["workflow"])
 
@@ -135,28 +151,24 @@ def _ask(statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         return found
 
 
-@cache
-def _workflows() -> list[str]:
-    """So that what there is none of is a 0, not a gap."""
-    return sorted({definition.name for definition in shipped_definitions()})
+def _names(known: Iterable[SagaDefinition]) -> list[str]:
+    return sorted({definition.name for definition in known})
 
 
-@cache
-def _live_states() -> list[tuple[str, str]]:
+def _live_states(known: Iterable[SagaDefinition]) -> list[tuple[str, str]]:
     return sorted(
         {
             (definition.name, state)
-            for definition in shipped_definitions()
+            for definition in known
             for state in definition.live_states() | {definition.compensating_state}
         }
     )
 
 
-@cache
-def _debtors() -> list[tuple[str, str]]:
+def _debtors(known: Iterable[SagaDefinition]) -> list[tuple[str, str]]:
     """The participants that each workflow may have to undo something at; topics, where messages undo."""
     found = set()
-    for definition in shipped_definitions():
+    for definition in known:
         for step in definition.steps:
             if step.undo_publish:
                 found.add((definition.name, step.undo_publish.topic))
@@ -171,15 +183,15 @@ class Reader:
     A connection that is kept is there too when the server has no more to give, which is when it is asked for most.
     """
 
-    def __init__(self, ask: Callable[[datetime], list[GaugeMetricFamily]] = numbers, seconds: float = SECONDS) -> None:
+    def __init__(self, ask: Callable[[datetime], list[Any]] = numbers, seconds: float = SECONDS) -> None:
         self._ask, self._seconds = ask, seconds
-        self._wanted: queue.SimpleQueue[Future[list[GaugeMetricFamily]]] = queue.SimpleQueue()
-        self._lock, self._last = threading.Lock(), Future[list[GaugeMetricFamily]]()
+        self._wanted: queue.SimpleQueue[Future[list[Any]]] = queue.SimpleQueue()
+        self._lock, self._last = threading.Lock(), Future[list[Any]]()
         self._last.set_result([])
         self._started = False
 
-    def read(self) -> list[GaugeMetricFamily]:
-        """The numbers. Raises TimeoutError, also while an earlier question hangs, or django.db.Error."""
+    def read(self) -> list[Any]:
+        """The answer. Raises TimeoutError, also while an earlier question hangs, or django.db.Error."""
         with self._lock:
             if not self._started:
                 threading.Thread(target=self._serve, name="metrics", daemon=True).start()

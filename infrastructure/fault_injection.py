@@ -10,6 +10,7 @@ from uuid import UUID
 from application.fault_scenario import FaultScenario, scenario_of
 from application.ports import Outgoing, Participants
 from application.saga_orchestrator import SagaOrchestrator
+from application.trace_context import Sampled, unsampled
 from domain.calls import Task
 from domain.events import Action
 from domain.exceptions import LeaseLost, NotAllowed
@@ -63,8 +64,8 @@ class FaultyOutbox(PostgresOutbox):
     step is answered at once. Undos always go through, and so does a message that nobody answers: its step is done.
     """
 
-    def __init__(self, events_topic: str, engine: SagaOrchestrator) -> None:
-        super().__init__(events_topic)
+    def __init__(self, events_topic: str, engine: SagaOrchestrator, sampled: Sampled = unsampled) -> None:
+        super().__init__(events_topic, sampled)
         self._topic, self._engine = events_topic, engine
 
     def waiting(self, limit: int) -> list[Outgoing]:

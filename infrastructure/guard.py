@@ -19,6 +19,8 @@ FOR_UNDO = 2
 BUSY_WAIT = 1.0
 """Seconds until a call that found no slot, or another one probing, is tried again."""
 LONGEST_PAUSE = 60.0
+FORGOTTEN_AFTER = 60.0
+"""Seconds after its pause for which an open circuit is told as open when nobody comes to probe it."""
 
 
 @dataclass(slots=True)
@@ -49,7 +51,10 @@ class Entry:
 
 
 class Guard:
-    """The breakers and bulkheads of one process. `limit`: calls to a participant at once; 0 `failures`: never opens."""
+    """The breakers and bulkheads of one process. `limit`: calls to a participant at once; 0 `failures`: never opens.
+
+    `observe` is told for how many seconds from now a participant counts as not called; 0 when it is called again.
+    """
 
     def __init__(
         self,
@@ -57,12 +62,12 @@ class Guard:
         pause: float = 5.0,
         limit: int = 12,
         clock: Callable[[], float] = time.monotonic,
-        observe: Callable[[str, bool], None] | None = None,
+        observe: Callable[[str, float], None] | None = None,
     ) -> None:
         self._failures, self._pause, self._limit = failures, pause, max(limit, FOR_UNDO + 1)
         self._slot_wait = SLOT_WAIT
         self._clock = clock
-        self._observe = observe or (lambda _service, _is_open: None)
+        self._observe = observe or (lambda _service, _seconds: None)
         self._services: dict[str, _Service] = {}
         self._lock = threading.Lock()
 
@@ -86,6 +91,8 @@ class Guard:
                 return refusal
             service.calls += 1
             service.probing = bool(service.pause)
+            if service.probing:
+                self._observe(name, FORGOTTEN_AFTER)
             return Entry(name, probe=service.probing)
 
     def leave(self, entry: "Entry", *, healthy: bool) -> None:
@@ -102,12 +109,14 @@ class Guard:
                 if self._failures and (entry.probe or (not was_open and service.failures >= self._failures)):
                     service.pause = min(max(2 * service.pause, self._pause), LONGEST_PAUSE)
                     service.opened_at = self._clock()
+                    self._observe(name, service.pause + FORGOTTEN_AFTER)
             if entry.probe or healthy:
                 service.probing = False
             service.freed.notify_all()
             is_open = bool(service.pause)
+            if was_open and not is_open:
+                self._observe(name, 0)
         if is_open != was_open:
-            self._observe(name, is_open)
             words = "is not called for now" if is_open else "is called again"
             logger.warning("participant %s", words, extra={"service": name, "failures": service.failures})
 
@@ -122,4 +131,7 @@ class Guard:
 
     def _service(self, name: str) -> _Service:
         with self._lock:
-            return self._services.setdefault(name, _Service())
+            if name not in self._services:
+                self._services[name] = _Service()
+                self._observe(name, 0)
+            return self._services[name]

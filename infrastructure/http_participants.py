@@ -21,7 +21,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError as TransportError
 from urllib3.exceptions import NewConnectionError
 
-from application.trace_context import HEADER, call_traceparent
+from application.trace_context import HEADER, Sampled, call_traceparent, unsampled
 from domain.calls import Task
 from domain.events import Action
 from domain.outcomes import CallFacts, Outcome, Postponed, Rejected, Reply, Succeeded, Unavailable, Unknown
@@ -54,9 +54,11 @@ class HttpParticipants:
         pool: int = 16,
         observe: "CallObserver | None" = None,
         guard: Guard | None = None,
+        *,
+        sampled: Sampled = unsampled,
     ) -> None:
         self._bases = {name: url.rstrip("/") for name, url in services.items()}
-        self._api_key = api_key
+        self._api_key, self._sampled = api_key, sampled
         self._local = threading.local()
         self._observe = observe
         self._guard = guard or Guard(failures=0)
@@ -106,7 +108,7 @@ class HttpParticipants:
             "X-Correlation-ID": task.correlation_id,
             "X-Saga-Id": str(task.saga_id),
             "X-Saga-Deadline": task.deadline.isoformat(),
-            HEADER: call_traceparent(task),
+            HEADER: call_traceparent(task, self._sampled),
             "User-Agent": "saga-orchestrator",
         }
         if task.body is not None:

@@ -10,6 +10,7 @@ from pythonjsonlogger.msgspec import MsgspecFormatter
 
 # No line has them, and each line would look for them.
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+logging._srcfile = None  # type: ignore[attr-defined] # noqa: SLF001 - as its documentation says, for who needs no caller
 
 LONGEST = 8000
 """Characters of a value: a trace may be as deep as Python allows, and a client may say what it likes."""

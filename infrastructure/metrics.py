@@ -4,12 +4,14 @@ Under several gunicorn processes the counters are shared through PROMETHEUS_MULT
 asked of the database at scrape time (database_numbers.py). docs/monitoring.md lists all of them.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, get_args
 
+from django.db import Error
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -20,15 +22,18 @@ from prometheus_client import (
     multiprocess,
     start_http_server,
 )
-from prometheus_client.registry import REGISTRY
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import REGISTRY, Collector
 
+from domain.definition import SagaDefinition
 from domain.entities import Saga
 from domain.events import FINISHED, Action, EventType, SagaEvent
 from domain.outcomes import CallFacts, Outcome, Succeeded
 from domain.progress import DEADLINE, OPERATOR
-from domain.workflows import shipped_definitions
 from infrastructure.database_numbers import InDatabase, Reader
+from infrastructure.known_workflows import KNOWN
 from infrastructure.process_numbers import GarbageWatch, Processes
+from infrastructure.span_queue import RESULTS
 
 disable_created_metrics()  # `..._created` beside every sample would double their number
 
@@ -66,12 +71,14 @@ CHECKPOINT_DURATION = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5),
 )
 MESSAGES = Counter("saga_messages", "Messages that came, by what became of them", ["topic", "resultat"])
+SPANS = Counter("saga_spans", "Spans of traces, by what became of them", ["resultat"])
 BREAKERS = Gauge(
     "saga_participant_open",
     "1 while a participant is not called because it did not answer",
     ["service"],
     multiprocess_mode="livemax",
 )
+"""Kept as the time until which it counts as open, and told as whether that is still to come (`_Counted`)."""
 
 
 @cache
@@ -89,9 +96,9 @@ def observe_message(topic: str, result: str) -> None:
     _child(MESSAGES, topic, result).inc()
 
 
-def observe_breaker(service: str, is_open: bool) -> None:  # noqa: FBT001 - the state itself
-    """A participant's circuit opened or closed in this process."""
-    _child(BREAKERS, service).set(int(is_open))
+def observe_breaker(service: str, seconds: float) -> None:
+    """A participant's circuit is open in this process, for so many seconds unless told otherwise; 0: it closed."""
+    _child(BREAKERS, service).set(time.time() + seconds if seconds else 0)
 
 
 def observe_events(saga: Saga, events: Sequence[SagaEvent]) -> None:
@@ -123,6 +130,12 @@ def observe_call(facts: CallFacts, outcome: Outcome) -> None:
     _child(CALL_DURATION, facts.service, facts.method).observe(facts.duration)
 
 
+def observe_spans(result: str, count: int) -> None:
+    """Spans were sent, or lost."""
+    if counting:
+        _child(SPANS, result).inc(count)
+
+
 def observe_checkpoint(sync: str, seconds: float) -> None:
     """A checkpoint was stored; `sync` is on or off."""
     if counting:
@@ -137,41 +150,71 @@ def observe_request(route: str, method: str, status: int, seconds: float) -> Non
         _garbage.look(time.monotonic())
 
 
-@cache
+class _Counted(Collector):
+    """What was counted, and a 0 for what may be next; `look` reads which workflows were published since.
+
+    What is kept as the time until which it is so is told as whether it is so now.
+    """
+
+    def __init__(self, counted: Any, look: Callable[[], Any]) -> None:
+        self._counted, self._look = counted, look
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        with contextlib.suppress(Error, TimeoutError):
+            self._look()
+        _expect()
+        for family in self._counted.collect():
+            if family.name == "saga_participant_open":
+                now = time.time()
+                family.samples = [sample._replace(value=float(sample.value > now)) for sample in family.samples]
+            yield family
+
+
+_OUTCOMES = {outcome.kind for outcome in get_args(Outcome)}
+_expected: set[tuple[str, int]] = set()
+
+
 def _expect() -> None:
-    """What may happen in shipped workflows is 0 until it does: a series that begins at 1 never rose, to Prometheus."""
-    outcomes = {outcome.kind for outcome in get_args(Outcome)}
-    for definition in shipped_definitions():
-        SAGAS.labels(definition.name)
-        for status in FINISHED:
-            DURATION.labels(definition.name, status.value)
-        for step in definition.steps:
-            for outcome in outcomes:
-                STEPS.labels(definition.name, step.name, outcome)
-                if step.undoable:
-                    UNDOS.labels(definition.name, step.name, outcome)
-            for failure in (outcomes - {Succeeded.kind}) | {DEADLINE, OPERATOR, PARKED}:
-                FAILURES.labels(definition.name, failure, step.name)
+    """What may happen in known workflows, and to spans, is 0 until it does."""
+    for result in RESULTS:
+        _child(SPANS, result)
+    for definition in KNOWN.all():
+        if (definition.name, definition.version) not in _expected:
+            _expect_all_of(definition)
+            _expected.add((definition.name, definition.version))
+
+
+def _expect_all_of(definition: SagaDefinition) -> None:
+    SAGAS.labels(definition.name)
+    for status in FINISHED:
+        DURATION.labels(definition.name, status.value)
+    for step in definition.steps:
+        for outcome in _OUTCOMES:
+            STEPS.labels(definition.name, step.name, outcome)
+            if step.undoable:
+                UNDOS.labels(definition.name, step.name, outcome)
+        for failure in (_OUTCOMES - {Succeeded.kind}) | {DEADLINE, OPERATOR, PARKED}:
+            FAILURES.labels(definition.name, failure, step.name)
 
 
 def exposition(version: str) -> bytes:
     """All metrics of all processes of this service, in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(Processes(version))
-    registry.register(InDatabase(_reader.read))
-    _expect()
+    registry.register(InDatabase(_reader.read))  # before what is counted: it reads which workflows there are
     _garbage.look(time.monotonic())
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        multiprocess.MultiProcessCollector(registry)
-        return generate_latest(registry)
-    return generate_latest(REGISTRY) + generate_latest(registry)
+    several = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    registry.register(_Counted(multiprocess.MultiProcessCollector(None) if several else REGISTRY, KNOWN.all))
+    return generate_latest(registry)
 
 
 def serve(version: str, host: str, port: int) -> None:
     """Tell the metrics of this one process on a port of its own; what the database knows, the service tells."""
-    _expect()
-    REGISTRY.register(Processes(version))
-    start_http_server(port, addr=host)
+    registry, published = CollectorRegistry(), Reader(lambda _: KNOWN.look())
+    registry.register(_Counted(REGISTRY, published.read))
+    registry.register(Processes(version))
+    start_http_server(port, addr=host, registry=registry)
 
 
 _reader, _garbage = Reader(), GarbageWatch()

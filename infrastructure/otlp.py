@@ -6,6 +6,7 @@ tests/unit/infrastructure/test_otlp.py holds this one against it.
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import starmap
 from struct import Struct
 from typing import Final
 
@@ -13,6 +14,7 @@ from infrastructure.saga_spans import Span
 
 _TIMES: Final = Struct("<BQBQ").pack
 _FIXED64: Final = Struct("<Q").pack
+_from_hex: Final = bytes.fromhex
 _ERROR: Final = b"\x18\x02"
 _FLAGS: Final = b"\x85\x01\x00\x01\x00\x00"
 """The parent is known to be here or elsewhere; which is not said."""
@@ -25,21 +27,27 @@ def export_request(resource: bytes, scope: bytes, spans: Iterable[Span]) -> byte
 
 
 def _span(span: Span) -> bytes:
-    parts = [
-        b"\x0a\x10",
-        bytes.fromhex(span.trace),
-        b"\x12\x08",
-        bytes.fromhex(span.id),
-        b"\x22\x08" + bytes.fromhex(span.parent) if span.parent else b"",
-        _field(0x2A, span.name.encode()),
-        b"\x30%c" % span.kind,
-        _TIMES(0x39, span.begin, 0x41, span.end),
-        *[_attribute(name, value) for name, value in span.attributes.items()],
-        *[_field(0x5A, b"\x09" + _FIXED64(at) + _field(0x12, name.encode())) for name, at in span.happened],
-        _field(0x7A, _field(0x12, span.failure.encode()) + _ERROR) if span.failure else b"\x7a\x00",
-        _FLAGS,
-    ]
-    return b"".join(parts)
+    trace, name, own, parent, begin, end, attributes, kind, failure, happened = span
+    return b"".join(
+        (
+            b"\x0a\x10",
+            _from_hex(trace),
+            b"\x12\x08",
+            _from_hex(own),
+            b"\x22\x08" + _from_hex(parent) if parent else b"",
+            _named(name, kind),
+            _TIMES(0x39, begin, 0x41, end),
+            *starmap(_attribute, attributes.items()),
+            *[_field(0x5A, b"\x09" + _FIXED64(at) + _field(0x12, what.encode())) for what, at in happened],
+            _field(0x7A, _field(0x12, failure.encode()) + _ERROR) if failure else b"\x7a\x00",
+            _FLAGS,
+        )
+    )
+
+
+@lru_cache(maxsize=1024)
+def _named(name: str, kind: int) -> bytes:
+    return _field(0x2A, name.encode()) + b"\x30%c" % kind
 
 
 @lru_cache(maxsize=4096)
@@ -52,7 +60,11 @@ def _attribute(name: str, value: str | int) -> bytes:
 def _field(tag: int, content: bytes) -> bytes:
     """A field of a length."""
     size = len(content)
-    return b"%c%c%b" % (tag, size, content) if size < 0x80 else b"%c%b%b" % (tag, _varint(size), content)  # noqa: PLR2004
+    if size < 0x80:  # noqa: PLR2004 - seven bits a byte
+        return b"%c%c%b" % (tag, size, content)
+    if size < 0x4000:  # noqa: PLR2004 - as nearly every span
+        return b"%c%c%c%b" % (tag, size & 0x7F | 0x80, size >> 7, content)
+    return b"%c%b%b" % (tag, _varint(size), content)
 
 
 def _varint(number: int) -> bytes:

@@ -8,7 +8,7 @@ import msgspec
 from django.db import connection
 
 from application.ports import Message, Outgoing, Refused
-from application.trace_context import HEADER, MESSAGE, SAGA, child
+from application.trace_context import HEADER, MESSAGE, SAGA, Sampled, child, unsampled
 from infrastructure.models import OutboxRow
 
 logger = logging.getLogger("saga.outbox")
@@ -25,8 +25,8 @@ WHERE message.published_at IS NULL AND message.refused IS NULL ORDER BY message.
 class PostgresOutbox:
     """The `Outbox` over Django's connection of one thread. On the topic of events no message is a span of its own."""
 
-    def __init__(self, events_topic: str | None = None) -> None:
-        self._events_topic = events_topic
+    def __init__(self, events_topic: str | None = None, sampled: Sampled = unsampled) -> None:
+        self._events_topic, self._sampled = events_topic, sampled
         self._led_by: Any = None
 
     def lead(self) -> bool:
@@ -70,7 +70,8 @@ class PostgresOutbox:
     def _outgoing(self, row: tuple[Any, ...]) -> Outgoing:
         number, saga_id, seq, topic, payload, traceparent = row
         span = (SAGA, 1) if topic == self._events_topic else (MESSAGE, seq)
-        properties = {"saga_id": str(saga_id), "seq": str(seq), HEADER: child(traceparent, saga_id, *span)}
+        trace = child(traceparent, saga_id, *span, self._sampled)
+        properties = {"saga_id": str(saga_id), "seq": str(seq), HEADER: trace}
         return Outgoing(number, Message(topic, str(saga_id), _bytes(payload), properties))
 
 

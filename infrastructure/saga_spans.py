@@ -118,11 +118,13 @@ class _Teller:
             under_way = {(each.step, each.action is Action.UNDO) for each in self.saga.waiting()}
             yield from (self._step(event) for place, event in settled.items() if place not in under_way)
         if self.saga.resting:
+            yield from self._left_open(nanoseconds(events[-1].at))
             yield self._whole(events[-1], end)
         yield self.checkpoint(events, begin, end)
 
     def checkpoint(self, events: Sequence[SagaEvent], begin: int, end: int, failure: str | None = None) -> Span:
-        own = span_id(self.saga.id, CHECKPOINT, events[0].seq)
+        # What could not be stored is stored again under the same numbers.
+        own = span_id(self.saga.id, f"{CHECKPOINT} {begin}" if failure else CHECKPOINT, events[0].seq)
         about = {**self.about, "saga.status": self.saga.status.value, "saga.events": len(events)}
         return Span(self.trace, CHECKPOINT, own, self.own, begin, end, about, failure=failure)
 
@@ -204,11 +206,18 @@ class _Teller:
         if before.resting:
             return
         teller, at = _Teller.of(before), nanoseconds(person.at)
-        places = {(each.step, each.action) for each in before.waiting()}
-        for place in places:
-            [latest, *_] = (event for event in reversed(before.history) if (event.step, event.action) == place)
-            yield teller._step(latest)._replace(end=at, failure=None)  # noqa: SLF001 - its own kind
+        yield from teller._left_open(at)  # noqa: SLF001 - its own kind
         yield teller._whole(before.history[-1], at)  # noqa: SLF001 - as above
+
+    def _left_open(self, at: int) -> Iterator[Span]:
+        """The steps and undos that were begun in this life and still wait when it ends: they go on in the next one."""
+        waiting = {(each.step, each.action) for each in self.saga.waiting()}
+        found = {}
+        for event in islice(self.saga.history, self.life.seq, None):
+            if (event.step, event.action) in waiting:
+                span = self._step(event)._replace(end=at, failure=None)
+                found[span.id] = span
+        yield from found.values()
 
 
 def _facts(event: SagaEvent) -> dict[str, str | int]:

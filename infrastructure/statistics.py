@@ -11,7 +11,7 @@ from django.db.models import Sum
 
 from application.statistics import BOUNDS, EPOCH, KEPT, Rolled, Times
 from domain.events import FINISHED
-from infrastructure.models import RollupRow
+from infrastructure.models import RollupDueRow, RollupRow
 
 LOCK = 0x5A6A0B10
 """The advisory lock of the process that fills the rollup."""
@@ -55,6 +55,11 @@ class PostgresStatistics:
             if KEPT[span]:
                 RollupRow.objects.filter(span=span, since__lt=first).delete()
         return int(count)
+
+    def due_since(self) -> datetime | None:
+        """See `Statistics`. A row that takes an ending off again has the time of that one, and is passed over."""
+        due = RollupDueRow.objects.filter(sagas__gt=0).order_by("id").values_list("finished_at", flat=True)
+        return due.first()
 
     def rolled(self, span: int, since: datetime, workflow: str | None) -> list[Rolled]:
         """See `Statistics`."""

@@ -4,13 +4,15 @@ Where spans come from: the requests (`RequestSpans`), the store, which sees ever
 (`TracedStore`), and the messages that arrive (`TracedInbox`). The use cases know nothing of it.
 """
 
+import atexit
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from hashlib import blake2b
 from time import time_ns
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from opentelemetry import trace
@@ -18,7 +20,6 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, TraceFlags
 
@@ -27,30 +28,27 @@ from application.ports import Existing, IdempotentRequest, Lease, Message, Verdi
 from application.trace_context import HEADER, accepted
 from domain.entities import Saga
 from domain.events import SagaEvent
+from infrastructure import metrics
 from infrastructure.otlp import export_request
 from infrastructure.saga_spans import Kind, Span, not_stored, told
 from infrastructure.saga_store import PostgresSagaStore
+from infrastructure.span_queue import SpanQueue
 
 SERVICE: Final = "saga-orchestrator"
 BATCHING: Final = {
-    "OTEL_BSP_MAX_QUEUE_SIZE": ("max_queue_size", 16_384),
-    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": ("max_export_batch_size", 2_048),
-    "OTEL_BSP_SCHEDULE_DELAY": ("schedule_delay_millis", 1_000),
+    "OTEL_BSP_MAX_QUEUE_SIZE": 16_384,
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": 2_048,
+    "OTEL_BSP_SCHEDULE_DELAY": 1_000,
 }
 """How spans are sent unless the environment says otherwise: few large requests, and soon, since what has not been sent
 is lost with a process that is killed."""
-UNTRACED: Final = ("/health", "/api/health/", "/api/saga/health/", "/api/status/", "/metrics/", "/static/", "/console/")
-"""What is asked for every few seconds, and starts no saga."""
+UNTRACED: Final = ("/health", "/api/health/", "/api/saga/health/", "/api/status/", "/metrics/", "/static/")
+"""What is asked for every few seconds, and starts no saga; as the pages of the console, while they are only read."""
+CONSOLE: Final = "/console/"
+READS: Final = frozenset({"GET", "HEAD"})
 SERVER_ERROR: Final = 500
 
 _SAMPLED: Final = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
-
-
-class _Waiting(NamedTuple):
-    """A span in the processor's queue, which lets through what is sampled."""
-
-    span: Span
-    context = _SAMPLED
 
 
 class Exporter(OTLPSpanExporter):
@@ -63,20 +61,20 @@ class Exporter(OTLPSpanExporter):
         group = empty.resource_spans[0]
         self._head = group.resource.SerializeToString(), group.scope_spans[0].scope.SerializeToString()
 
-    def export(self, spans: Sequence[Any]) -> SpanExportResult:
+    def send(self, spans: Sequence[Span]) -> bool:
         """Send them; the client logs it when a collector does not take them, and repeats what it may."""
-        answer = self._client.export(export_request(*self._head, (waiting.span for waiting in spans)))
-        return SpanExportResult.SUCCESS if answer.success else SpanExportResult.FAILURE
+        return self._client.export(export_request(*self._head, spans)).success
 
 
 class Tracer:
     """Sends spans that have ended. It is safe to share between threads, and survives a fork."""
 
     def __init__(self) -> None:
-        options = {name: value for variable, (name, value) in BATCHING.items() if variable not in os.environ}
-        self._provider = TracerProvider(resource=_resource())  # it reads the sampler, and flushes when the process ends
-        self._processor = BatchSpanProcessor(Exporter(self._provider.resource), **options)
-        self._provider.add_span_processor(self._processor)
+        room, batch, delay = (int(os.environ.get(name, default)) for name, default in BATCHING.items())
+        self._provider = TracerProvider(resource=_resource())  # it reads the sampler
+        self._exporter = Exporter(self._provider.resource)
+        self._queue = SpanQueue(self._exporter.send, metrics.observe_spans, room=room, batch=batch, delay=delay / 1000)
+        atexit.register(self.end)
 
     def begin(self, given: str | None) -> str:
         """The `traceparent` of a new span below this one, or of a new trace; it says whether it is sampled."""
@@ -92,15 +90,27 @@ class Tracer:
 
     def send(self, spans: Iterable[Span]) -> None:
         """Give spans to the thread that exports them."""
-        for span in spans:
-            self._processor.on_end(_Waiting(span))
+        self._queue.put(spans)
+
+    def flush(self) -> None:
+        """Send what waits now, however long that takes."""
+        self._queue.flush()
+
+    def end(self) -> None:
+        """Send what waits, within seconds: a process that ends is not held up by a collector."""
+        self._queue.end()
+        self._exporter.shutdown()
 
     def follows(self, saga: Saga) -> bool:
         """Whether this saga's spans are sampled: as its trace is; the sampler says where it has none but itself."""
         given = saga.origin.traceparent
         if given:
             return bool(int(given[-1], 16) & TraceFlags.SAMPLED)
-        drawn = int.from_bytes(blake2b(saga.id.bytes, digest_size=16).digest())  # a UUIDv7 begins with its time
+        return self.samples(saga.id)
+
+    def samples(self, saga_id: UUID) -> bool:
+        """Whether a saga that is a trace of its own is sampled: the same for every driver of it."""
+        drawn = int.from_bytes(blake2b(saga_id.bytes, digest_size=16).digest())  # a UUIDv7 begins with its time
         return self._provider.sampler.should_sample(None, drawn, "").decision.is_sampled()
 
 
@@ -124,7 +134,8 @@ class RequestSpans:
         self._tracer = tracer()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path.startswith(UNTRACED):
+        watched = request.path.startswith(CONSOLE) and request.method in READS
+        if watched or request.path.startswith(UNTRACED):
             return self._get_response(request)
         begin, given = time_ns(), accepted(request.META.get("HTTP_TRACEPARENT"))
         own = request.META["HTTP_TRACEPARENT"] = self._tracer.begin(given)

@@ -17,6 +17,7 @@ from application.operations import Operations
 from application.ports import Outbox, Participants, Subscriber
 from application.publishing import Publisher
 from application.saga_orchestrator import ANSWER_WITHIN, OVERHEAD, SagaOrchestrator, lease_for
+from application.trace_context import Sampled, unsampled
 from domain.lint import Limits
 from domain.workflows import shipped_definitions
 from infrastructure import booking_log, health, metrics, observation
@@ -97,9 +98,22 @@ def participants() -> Participants:
     """The business services; where the environment allows it, sagas can be told to fail at them."""
     config = settings.SAGA_ORCHESTRATOR_CONFIG
     services = HttpParticipants(
-        config["SERVICES"], config["KONG_GATEWAY"]["API_KEY"], observe=metrics.observe_call, guard=guard()
+        config["SERVICES"],
+        config["KONG_GATEWAY"]["API_KEY"],
+        observe=metrics.observe_call,
+        guard=guard(),
+        sampled=sampled(),
     )
     return FaultInjection(services) if config["FAULT_INJECTION"] else services
+
+
+def sampled() -> Sampled:
+    """Which sagas are traced of those that came without a trace."""
+    if not settings.SAGA_ORCHESTRATOR_CONFIG["TRACING"]:
+        return unsampled
+    from infrastructure.tracing import tracer  # noqa: PLC0415 - as in `store`
+
+    return tracer().samples
 
 
 def messaging() -> Messaging | None:
@@ -120,7 +134,9 @@ def messaging() -> Messaging | None:
 def relayed() -> Outbox:
     """What a worker empties; where the environment allows it, sagas can be told to fail at their messages."""
     faults = settings.SAGA_ORCHESTRATOR_CONFIG["FAULT_INJECTION"]
-    return FaultyOutbox(EVENTS_TOPIC, engine()) if faults else PostgresOutbox(EVENTS_TOPIC)
+    if faults:
+        return FaultyOutbox(EVENTS_TOPIC, engine(), sampled())
+    return PostgresOutbox(EVENTS_TOPIC, sampled())
 
 
 def inbox() -> type[Inbox]:

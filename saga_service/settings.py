@@ -52,13 +52,14 @@ INSTALLED_APPS = [
     "interfaces.apps.InterfacesConfig",
 ]
 MIDDLEWARE = [
-    "infrastructure.request_metrics.RequestMetrics",
     "interfaces.correlation.CorrelationMiddleware",
     "interfaces.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(f"interfaces.sessions.{name}" for name in ("Sessions", "Users", "Messages", "NoFrames")),
 ]
+if CONFIGURATION.metrics:
+    MIDDLEWARE.insert(0, "infrastructure.request_metrics.RequestMetrics")
 if CONFIGURATION.tracing:
     MIDDLEWARE.insert(0, "infrastructure.tracing.RequestSpans")
 ROOT_URLCONF = "saga_service.urls"

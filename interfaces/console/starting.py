@@ -18,7 +18,7 @@ from interfaces.callers import CLIENT
 from interfaces.console.access import page
 from interfaces.console.schema_form import SchemaForm, after, read_json
 from interfaces.console.words import fault
-from interfaces.correlation import acceptable
+from interfaces.correlation import acceptable, traceparent
 from interfaces.examples import EXAMPLE_INPUTS
 from interfaces.platform import engine
 from interfaces.starting import under_key
@@ -69,6 +69,7 @@ def _started(
                     actor=request.caller.name,
                     tenant=request.caller.name,
                     idempotency=asked,
+                    traceparent=traceparent(),
                     wait=0.0,
                 )
             )

@@ -26,6 +26,7 @@ WINDOWS = {
 }
 """What each is called; the span of the rollup that it reads, which is kept for longer than it is looked at; the seconds
 of a point, which is one span or several; and how many points there are."""
+MINUTE = timedelta(minutes=1)
 ENDINGS = (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.FAILED)
 
 
@@ -96,6 +97,7 @@ def _shown(window: str, workflow: str) -> dict[str, Any]:
     spans = _spans(length, point, count, workflow or None)
     whole = _together(spans)
     return {
+        "behind": _behind(),
         "title": title,
         "each": each,
         "whole": whole,
@@ -108,6 +110,13 @@ def _shown(window: str, workflow: str) -> dict[str, Any]:
         "ended": _by_workflow(platform().statistics.ended(length, spans[0].since), workflow),
         "ever": _by_workflow(platform().statistics.ended(EVER, EPOCH), workflow),
     }
+
+
+def _behind() -> int | None:
+    """The minutes for which the figures lack endings; None while they lack none for longer than one."""
+    since = platform().statistics.due_since()
+    minutes = (engine().clock.now() - since) // MINUTE if since else 0
+    return minutes if minutes >= 1 else None
 
 
 def _spans(length: int, point: int, count: int, workflow: str | None) -> list[Span]:

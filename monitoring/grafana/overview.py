@@ -23,7 +23,7 @@ WORKFLOWS = Choice(
     "workflow",
     "Workflow",
     "The workflows that are counted.",
-    "label_values(saga_actives_current, workflow)",
+    "label_values(saga_total, workflow)",
     several=True,
 )
 IN_DEPTH = link(

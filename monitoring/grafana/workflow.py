@@ -19,7 +19,7 @@ from monitoring.grafana.queries import (
 )
 
 WORKFLOW = Choice(
-    "workflow", "Workflow", "The workflow that is shown.", "label_values(saga_actives_current, workflow)", several=False
+    "workflow", "Workflow", "The workflow that is shown.", "label_values(saga_total, workflow)", several=False
 )
 CONSOLE = (link("${workflow} in the console", "${console}/console/workflows/${workflow}/"),)
 NOT_SUCCEEDED = f'{ONE},statut!="succeeded"'

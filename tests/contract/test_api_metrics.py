@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import pytest
 from api_support import ORDERS, UNKNOWN_ID
 from django.db import OperationalError
 from prometheus_client.parser import text_string_to_metric_families
+from test_api_definitions import DEFINITIONS, LOAN
 
 from domain.outcomes import Rejected, Unavailable, Unknown
 from domain.workflows import shipped_definitions
 from domain.workflows.commandes import EtatSaga
 from infrastructure import database_numbers, metrics
-from infrastructure.models import OutboxRow, SagaRow
+from infrastructure.models import OutboxRow, RollupDueRow, SagaRow
 from saga_service import bootstrap
 from tests.support.metrics_page import published
 
@@ -65,7 +67,8 @@ def test_the_names_labels_and_kinds_are_those_of_the_documentation(api):
     metrics.observe_call(api_support.CallFacts("inventaire", "GET", 200, 0.01), Unknown(""))
 
     metrics.observe_message("eventos-partners", "taken")
-    metrics.observe_breaker("inventaire", is_open=False)
+    metrics.observe_breaker("inventaire", 0)
+    metrics.observe_spans("sent", 1)
     metrics.observe_checkpoint("on", 0.001)
     bootstrap.platform().heartbeat.beat("w", datetime.now(UTC), datetime.now(UTC))
     api.get("/health")
@@ -136,6 +139,30 @@ def test_what_can_happen_in_a_shipped_workflow_is_counted_from_zero(api):
             if step.undoable:
                 wanted.append(("saga_compensations_total", about | {"etape": step.name, "statut": "rejected"}))
         assert {(name, frozenset(labels.items())) for name, labels in wanted} <= found.keys()
+
+
+def test_a_participant_that_nobody_comes_back_to_is_not_told_as_not_called_for_ever(api, numbers, monkeypatch):
+    metrics.observe_breaker("forgotten", 65)
+    assert numbers.grown("saga_participant_open") == {("forgotten",): 1}
+
+    now = time.time()
+    monkeypatch.setattr(metrics.time, "time", lambda: now + 66)
+    assert numbers.grown("saga_participant_open") == {}
+
+
+def test_what_can_happen_in_a_workflow_that_is_published_is_counted_from_zero_too(api):
+    assert api.post(DEFINITIONS, LOAN).status_code == 201
+    found = scraped(api.get("/metrics/").content.decode())
+
+    about = {"workflow": "loan"}
+    for name, labels in {
+        "saga_total": {},
+        "saga_echecs_total": {"etape": "payout", "type": "unavailable"},
+        "saga_etapes_total": {"etape": "credit_check", "statut": "unknown"},
+        "saga_statut_current": {"statut": "STUCK"},
+        "saga_parked_oldest_seconds": {},
+    }.items():
+        assert found[name, frozenset((about | labels).items())] == 0, name
 
 
 def test_a_repeated_request_counts_nothing(api, numbers):
@@ -250,6 +277,15 @@ def test_messages_that_wait_for_the_broker_are_counted_with_the_age_of_the_first
 
     assert numbers.grown("saga_outbox_waiting_current") == {(): 2}
     assert numbers.grown("saga_outbox_oldest_seconds") == {(): pytest.approx(180, abs=5)}
+
+
+def test_endings_that_the_statistics_lack_are_counted_with_the_age_of_the_first(api, numbers):
+    for _ in range(2):
+        api.order()
+    RollupDueRow.objects.update(finished_at=datetime.now(UTC) - timedelta(minutes=3))
+
+    assert numbers.grown("saga_rollup_due_current") == {(): 2}
+    assert numbers.grown("saga_rollup_due_oldest_seconds") == {(): pytest.approx(180, abs=5)}
 
 
 def test_workers_are_told_by_what_they_report(api, numbers):

@@ -64,6 +64,13 @@ def test_the_form_of_each_shipped_workflow_starts_its_example_as_it_is(api, defi
     assert SagaEventRow.objects.get(saga_id=row.id, seq=1).actor == "development"
 
 
+def test_the_saga_belongs_to_the_trace_of_the_request_that_started_it(api):
+    given = f"00-{'a' * 32}-{'b' * 16}-01"
+    api.http.post(PAGE, opened(api), headers={"traceparent": given})
+
+    assert SagaRow.objects.get().data["traceparent"] == given
+
+
 def test_nothing_is_waited_for(api):
     api.http.post(PAGE, opened(api))
 

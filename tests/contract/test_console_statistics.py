@@ -1,6 +1,7 @@
 """The console's statistics: what it shows is what the sagas say, as figures, as charts and as a table."""
 
 import re
+from datetime import timedelta
 from html import unescape
 from xml.etree import ElementTree as ET
 
@@ -125,6 +126,16 @@ def test_the_charts_are_whole_named_and_told(some, window):
 @pytest.mark.parametrize("query", ["", "?window=century", "?workflow=nothing", "?window=week&workflow=commandes"])
 def test_without_sagas_it_says_so(api, query):
     assert "No saga started or ended in this time." in shown(api, query)
+
+
+def test_figures_that_lack_what_ended_more_than_a_minute_ago_say_so(api):
+    order(api)
+    assert "incomplete" not in words(shown(api))
+
+    api.clock.ahead += timedelta(seconds=150)
+    assert "sagas that ended 2 minutes ago are not counted yet" in words(shown(api))
+    roll_up(api)
+    assert "incomplete" not in words(shown(api))
 
 
 def test_the_rollup_keeps_each_span_for_longer_than_it_is_shown():

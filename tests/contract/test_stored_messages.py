@@ -120,6 +120,15 @@ def test_messages_belong_to_the_sagas_trace_and_events_to_its_own_span(bench, br
     assert len({GIVEN, *traces.values()}) == 3
 
 
+@pytest.mark.parametrize("sampled", [True, False])
+def test_a_message_of_a_saga_without_a_clients_trace_says_whether_the_saga_is_recorded(bench, broker, sampled):
+    saga = bench.start(workflow="messages_test")
+    Relay(PostgresOutbox("saga-events", lambda saga_id: sampled and saga_id == saga.id), broker).send_some()
+
+    flags = {message.properties["traceparent"][-2:] for message in broker.sent}
+    assert flags == {"01" if sampled else "00"}
+
+
 def test_nothing_is_lost_while_the_broker_is_away(bench, broker, relay):
     broker.up = False
     sagas = [started(bench) for _ in range(3)]

@@ -1,8 +1,13 @@
 """One saga is one trace, told by real processes to a real receiver: whatever drives it, and over whatever it talks."""
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,6 +22,7 @@ from domain.workflows.commandes import COMMANDES
 from tests.contract.participants_support import Participant, running, until
 from tests.support.collector import Collector, Received, collecting
 
+ROOT = Path(__file__).resolve().parents[2]
 CLIENT_SPAN = "00f067aa0ba902b7"
 FORWARD = ["verification_stock", "information_produit", "reservation_stock", "creation_commande"]
 
@@ -204,6 +210,28 @@ def test_a_worker_that_takes_over_from_a_killed_one_goes_on_in_the_same_trace(st
     assert one(spans, "attempt creation_commande").id in {
         trace[36:52] for trace in calls(stack, started["saga_id"]).values()
     }
+
+
+TRACING = """
+import django; django.setup()
+from infrastructure.saga_spans import Span
+from infrastructure.tracing import tracer
+tracer().send([Span("a" * 32, "n", "b" * 16, None, 1, 2, {})] * 5000)
+"""
+
+
+def test_a_collector_that_does_not_answer_holds_up_the_end_of_a_process_by_seconds_only():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        environment = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": address, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+        command = [sys.executable, "-c", TRACING]
+        began = time.monotonic()
+        done = subprocess.run(
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        )
+
+    assert time.monotonic() - began < 9, "before docker kills it"
+    assert "spans are lost" in done.stderr
 
 
 def test_what_still_waits_is_sent_when_the_processes_end_in_order(postgres_url, tmp_path, collector):

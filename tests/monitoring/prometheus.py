@@ -4,10 +4,12 @@ What is adapted: the targets' addresses, the scrape and evaluation intervals, an
 times as fast: every window, `for:` and threshold of age in the rules is divided by it, when they are loaded.
 """
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,18 @@ from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "monitoring" / "prometheus"
+RULES: list[dict[str, Any]] = [
+    rule
+    for path in sorted((MONITORING / "rules").glob("*.yml"))
+    for group in yaml.safe_load(path.read_text())["groups"]
+    for rule in group["rules"]
+]
+ALERTS: dict[str, dict[str, Any]] = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+RECORDS: dict[str, list[dict[str, Any]]] = {}
+"""The recording rules by what they record; one that is of several windows has a rule for each."""
+for _rule in RULES:
+    if "record" in _rule:
+        RECORDS.setdefault(_rule["record"], []).append(_rule)
 FASTER = 60
 INTERVAL = "1s"
 PATIENT = {"postgres": "5s"}
@@ -108,14 +122,30 @@ class Prometheus:
         for committed in (MONITORING / "rules").glob("*.yml"):
             hurried_text = yaml.safe_dump(hurried_rules(yaml.safe_load(committed.read_text())), sort_keys=False)
             (rules / committed.name).write_text(hurried_text)
-        config = directory / "prometheus.yml"
-        config.write_text(yaml.safe_dump(configuration(targets, rules)))
+        config = self._config = directory / "prometheus.yml"
+        self._whole = configuration(targets, rules)
+        config.write_text(yaml.safe_dump(self._whole))
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [program("prometheus"), f"--config.file={config}", f"--web.listen-address=127.0.0.1:{port}"]
-        command += [f"--storage.tsdb.path={directory / 'data'}", "--log.level=warn"]
+        command += [f"--storage.tsdb.path={directory / 'data'}", "--log.level=warn", "--web.enable-lifecycle"]
         processes.start("prometheus", command, os.environ)
         processes.wait_until("prometheus", lambda: answers(f"{self.url}/-/ready"), SECONDS_TO_START)
+
+    @contextlib.contextmanager
+    def without(self, job: str) -> Iterator[None]:
+        """A Prometheus that finds no target of this job, until the block ends."""
+        jobs = [
+            {**each, "static_configs": []} if each["job_name"] == job else each
+            for each in self._whole["scrape_configs"]
+        ]
+        self._reload({**self._whole, "scrape_configs": jobs})
+        yield
+        self._reload(self._whole)
+
+    def _reload(self, whole: dict[str, Any]) -> None:
+        self._config.write_text(yaml.safe_dump(whole))
+        requests.post(f"{self.url}/-/reload", timeout=10).raise_for_status()
 
     def evaluate(self, expression: str, **variables: str) -> list[dict[str, Any]]:
         """What an expression is now: each sample's `metric` (its labels) and `value`.

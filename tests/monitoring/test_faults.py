@@ -14,8 +14,8 @@ import psycopg2
 import pytest
 
 from devstack import broker, postgres
+from tests.monitoring.prometheus import ALERTS
 from tests.monitoring.system import Watched
-from tests.monitoring.test_rules import ALERTS
 from tests.support import load
 from tests.support.waiting import until
 
@@ -148,7 +148,19 @@ def database_is_gone(system: Watched, watch: Watch) -> None:
     postgres.ensure_running(directory, system.ports.postgres, system.database_settings)
 
 
-PHASES = (participants_break, worker_has_the_wrong_key, database_is_full_and_slow, database_is_gone)
+def worker_is_not_found(system: Watched, watch: Watch) -> None:
+    """Discovery knows of no worker."""
+    with system.prometheus.without("saga-worker"):
+        watch.until_seen("NoTarget")
+
+
+PHASES = (
+    participants_break,
+    worker_has_the_wrong_key,
+    worker_is_not_found,
+    database_is_full_and_slow,
+    database_is_gone,
+)
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +198,4 @@ def test_alerts_name_what_broke(seen):
     assert named("SagaRefusalsHigh", "workflow") >= {"commandes"}
     assert named("GatewayRefusesClients", "service") >= {"saga"}
     assert named("TargetDown", "job") == {"saga-worker"}
+    assert named("NoTarget", "job") == {"saga-worker"}

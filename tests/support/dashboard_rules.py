@@ -54,7 +54,7 @@ def _own(dashboard: Dashboard, known: set[str], source: str) -> Iterator[str]:
         yield from (f"{panel.get('title')}: {fault}" for fault in _panel(panel, source))
     for where, expression in expressions(dashboard):
         yield from (f"{where}: no metric {name}" for name in sorted(metrics(expression) - known))
-        yield from (f"{where}: {name} is summed over instances" for name in _summed(expression))
+        yield from (f"{where}: {name} is summed over instances" for name in summed(expression))
     yield from _variables(dashboard)
 
 
@@ -95,7 +95,7 @@ def _places(dashboard: Dashboard) -> Iterator[str]:
         yield f"{GRID * bottom - len(taken)} cells are empty"
 
 
-def _summed(expression: str) -> Iterator[str]:
+def summed(expression: str) -> Iterator[str]:
     """What the database tells, each instance tells alike: only the greatest or the least of them is a number."""
     for name in sorted(filter(LIVE.fullmatch, metrics(expression))):
         told_once = rf"\b(?:max|min)(?: by \([^)]*\) )? ?\({name}\b"

@@ -68,7 +68,7 @@ def everything_once(system: System) -> None:
 
 
 class SteadyLoad:
-    """A little of everything that goes well, until it is stopped: rates need something that goes on."""
+    """A little of everything, an order that is undone too, until it is stopped: rates need something that goes on."""
 
     def __init__(self, system: System) -> None:
         self._system, self._stopped = system, threading.Event()
@@ -88,6 +88,7 @@ class SteadyLoad:
                 lambda: start(self._system, "commandes", ORDER),
                 lambda: start(self._system, "order_processing", FOOD, wait=None),
                 lambda: cash_out(self._system),
+                lambda: start(self._system, "commandes", ORDER, ":fail=creation_commande"),
                 lambda: start(self._system, "commandes", ORDER, wait=None),
                 lambda: create_partner(self._system),
                 lambda: start(self._system, "order_processing", FOOD),

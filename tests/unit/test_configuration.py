@@ -311,3 +311,19 @@ def test_a_log_directory_that_cannot_be_written_to_stops_the_start(tmp_path):
     (fault,) = faults(SAGA_LOG_DIRECTORY=str(tmp_path / "nowhere"))
 
     assert fault.startswith("  SAGA_LOG_DIRECTORY: ")
+
+
+@pytest.mark.parametrize("counted", ["True", "False"])
+def test_no_request_passes_what_counts_requests_where_nothing_is_counted(counted):
+    told = "from django.conf import settings; print(*settings.MIDDLEWARE)"
+    environment = {
+        **os.environ,
+        **PRODUCTION,
+        "SAGA_METRICS": counted,
+        "DJANGO_SETTINGS_MODULE": "saga_service.settings",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", told], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert ("infrastructure.request_metrics.RequestMetrics" in done.stdout) is (counted == "True")

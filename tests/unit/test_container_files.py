@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from application.saga_orchestrator import ANSWER_WITHIN
+from application.saga_orchestrator import ANSWER_WITHIN, OVERHEAD
 from devstack.kong_rules import faults
+from domain.workflows import shipped_definitions
+from infrastructure.span_queue import SECONDS_TO_END
+from saga_service import gunicorn_conf
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
@@ -115,6 +118,16 @@ def test_the_orchestrator_and_its_worker_are_configured_alike(compose):
     assert environments[0] == environments[1] == environments[2]
     assert environments[0]["DEBUG"] == "True"
     assert resolved_compose(DEBUG="False")["worker"]["environment"]["DEBUG"] == "False"
+
+
+def test_docker_waits_until_the_orchestrator_and_the_worker_have_ended_in_order(compose):
+    longest_call = max(definition.longest_call() for definition in shipped_definitions())
+    needed = {
+        "orchestrator": gunicorn_conf.graceful_timeout + SECONDS_TO_END,
+        "worker": longest_call + OVERHEAD + SECONDS_TO_END,
+    }
+    for service, seconds in needed.items():
+        assert int(compose[service]["stop_grace_period"].removesuffix("s")) >= seconds
 
 
 def test_the_metrics_directory_is_in_memory_and_so_empty_at_each_start(compose):

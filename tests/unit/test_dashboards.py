@@ -79,6 +79,14 @@ def test_deployments_and_incidents_are_marked_on_every_dashboard():
         assert metrics(incidents["target"]["expr"]) == {"ALERTS"}
 
 
+@pytest.mark.parametrize("name", ["saga-overview", "saga-workflow"])
+def test_a_workflow_with_nothing_live_can_be_chosen(name):
+    (chosen,) = [each for each in built()[f"{name}.json"]["templating"]["list"] if each["name"] == "workflow"]
+    assert chosen["query"]["query"] == "label_values(saga_total, workflow)", (
+        "counters are kept, what lives comes and goes"
+    )
+
+
 def test_the_console_is_where_the_builder_is_told():
     for each in built("https://sagas.example.org/").values():
         (console,) = [variable for variable in each["templating"]["list"] if variable["name"] == "console"]

@@ -60,7 +60,14 @@ def test_whatever_else_comes_as_a_traceparent_is_as_if_none_had_come(given):
 def test_without_a_traceparent_the_saga_is_the_trace():
     [task] = Dialogue(workflow(step("a"))).tasks()
 
-    assert re.fullmatch(rf"00-{SAGA_ID.hex}-[0-9a-f]{{16}}-01", call_traceparent(task))
+    assert re.fullmatch(rf"00-{SAGA_ID.hex}-[0-9a-f]{{16}}-00", call_traceparent(task))
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_what_the_saga_calls_is_sampled_as_its_own_spans_are(sampled):
+    [task] = Dialogue(workflow(step("a"))).tasks()
+
+    assert call_traceparent(task, lambda saga_id: sampled and saga_id == SAGA_ID).endswith("-01" if sampled else "-00")
 
 
 @pytest.mark.parametrize("flags", ["00", "01"])

@@ -133,12 +133,13 @@ def test_a_call_that_finds_no_slot_takes_the_next_that_is_freed(time):
     assert entered == [Entry("svc", probe=False)]
 
 
-def test_opening_and_closing_is_told_once(time):
-    told: list[tuple[str, bool]] = []
+def test_an_open_circuit_is_told_with_the_time_after_which_nobody_knows_any_more(time):
+    told: list[tuple[str, float]] = []
     guard = Guard(failures=2, pause=1.0, clock=time, observe=lambda *change: told.append(change))
     for _ in range(3):
         call(guard, healthy=False)
-    time.now = 1
-    call(guard, healthy=True)
-    call(guard, healthy=True)
-    assert told == [("svc", True), ("svc", False)]
+    assert told == [("svc", 0), ("svc", 61.0)]
+    for now, healthy in ((1, False), (3, True), (3, True)):
+        time.now = now
+        call(guard, healthy=healthy)
+    assert told[2:] == [("svc", 60.0), ("svc", 62.0), ("svc", 60.0), ("svc", 0)], "each probe, and what it brought"

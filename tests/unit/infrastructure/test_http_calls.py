@@ -77,7 +77,7 @@ def test_the_trace_is_the_saga_and_each_attempt_is_a_span_of_its_own():
     again = replace(TASK, attempt=replace(TASK.attempt, number=3, seq=8))
     traces = [call_traceparent(task) for task in (TASK, again)]
 
-    assert all(re.fullmatch(rf"00-{SAGA.hex}-[0-9a-f]{{16}}-01", trace) for trace in traces)
+    assert all(re.fullmatch(rf"00-{SAGA.hex}-[0-9a-f]{{16}}-00", trace) for trace in traces)
     assert len(set(traces)) == 2
 
 

@@ -168,6 +168,19 @@ def test_a_pause_ends_the_span_of_the_saga_and_a_resume_opens_the_next():
     assert talk.places()[-1] == "saga test > saga_resumed test"
 
 
+@pytest.mark.parametrize("verb", ["resume", "compensate"])
+def test_a_step_that_is_open_when_the_saga_is_paused_ends_there_and_goes_on_below_what_follows(verb):
+    talk = Watched(step("a"), step("b")).ok().given(Unavailable("away")).act("pause")
+    assert talk.places()[-2:] == ["saga test > step b", "nobody > saga test"]
+
+    talk.act("resume")
+    if verb == "compensate":
+        talk.act("compensate")
+    while not talk.saga.resting:
+        talk.ok()
+    assert talk.places().count("saga test > step b") == 1
+
+
 def test_a_call_that_never_went_out_is_no_span():
     talk = Watched(step("a", action=replace(step("a").action, body={"n": "n-${input.missing}"})))
 
@@ -180,3 +193,4 @@ def test_a_checkpoint_that_failed_says_so():
     span = not_stored(talk.saga, talk.events, 1, 2, "LeaseLost")
 
     assert (span.name, span.failure, span.begin, span.end) == ("checkpoint", "LeaseLost", 1, 2)
+    assert span.id not in {each.id for each in talk.spans}, "what is stored in the end is another span"
