@@ -66,6 +66,9 @@ CHECKPOINT_DURATION = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5),
 )
 MESSAGES = Counter("saga_messages", "Messages that came, by what became of them", ["topic", "resultat"])
+UNHEARD = Counter(
+    "saga_topic_failures", "Failures to listen to a topic, each of which is tried again", ["topic", "reason"]
+)
 BREAKERS = Gauge(
     "saga_participant_open",
     "1 while a participant is not called because it did not answer",
@@ -87,6 +90,11 @@ counting = True
 def observe_message(topic: str, result: str) -> None:
     """A message came."""
     _child(MESSAGES, topic, result).inc()
+
+
+def observe_unheard(topic: str, reason: str) -> None:
+    """A topic could not be listened to."""
+    _child(UNHEARD, topic, reason).inc()
 
 
 def observe_breaker(service: str, is_open: bool) -> None:  # noqa: FBT001 - the state itself

@@ -6,14 +6,14 @@ goes on soon after the broker is back. Nothing is opened before it is used, so t
 """
 
 import logging
-import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from heapq import heappop, heappush
+from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
 from itertools import count, islice
+from queue import Empty, Full, Queue
 from time import monotonic
 from typing import Any, Final
 
@@ -40,7 +40,12 @@ LOOK: Final = 0.5
 """Seconds between two looks whether to stop."""
 LOST_AFTER: Final = 3.0
 """Seconds without a connection after which a subscriber begins anew."""
-PARTITION: Final = re.compile(r"-partition-\d+$")
+REFUSED_AGAIN: Final = 30.0
+"""Seconds until a topic is asked for again that the broker is there for, and does not give."""
+_OF_THE_CONNECTION: Final = (
+    pulsar.ConnectError, pulsar.Timeout, pulsar.NotConnected, pulsar.AlreadyClosed, pulsar.ReadError, pulsar.Interrupted
+)  # fmt: skip
+"""What says nothing about a topic. Everything else does."""
 DEAD_LETTERS: Final = "dead-letters"
 """A subscription of every dead-letter topic: without one a broker may forget what is published there."""
 
@@ -109,12 +114,21 @@ class PulsarSubscriber:
     What the handler wants later is kept here, unacknowledged, and the messages of its key behind it: order per key
     holds over repetitions, and if this process ends the broker delivers them to the next. A batch, which holds messages
     of one key, is acknowledged when all of it is: of one that is interrupted, all come again.
+
+    `observe(topic, reason)` is told of each failure to listen to a topic: bounded words.
     """
 
     def __init__(
-        self, url: str, *, redeliveries: int = 30, delay: float = 1.0, longest_delay: float = 30.0, timeout: float = 5.0
+        self,
+        url: str,
+        *,
+        redeliveries: int = 30,
+        delay: float = 1.0,
+        longest_delay: float = 30.0,
+        timeout: float = 5.0,
+        observe: Callable[[str, str], None] = lambda _topic, _reason: None,
     ) -> None:
-        self._url, self._timeout = url, timeout
+        self._url, self._timeout, self._observe = url, timeout, observe
         self._redeliveries, self._delay, self._longest_delay = redeliveries, delay, longest_delay
 
     def consume(
@@ -126,68 +140,52 @@ class PulsarSubscriber:
     ) -> None:
         """Handle messages until told to stop; begins with the oldest that the subscription has not acknowledged.
 
-        A broker that is away is waited for. Two subscriptions of another name each get every message.
+        A broker that is away is waited for, and so is a topic that it does not give, while the others deliver.
+        Two subscriptions of another name each get every message.
         """
-        state = _State("subscriber", self._url, subscription=subscription, topics=list(topics))
+        received: Queue[_Received] = Queue(PREFETCH)
+        ended = threading.Event()
         publisher = PulsarPublisher(self._url, self._timeout)
         graveyard = _Graveyard(self._url, self._timeout, subscription, publisher)
+        about = {"subscription": subscription, "received": received, "ended": ended, "observe": self._observe}
+        listeners = [_Listener(self._url, self._timeout, topic=topic, **about) for topic in topics]
+        for listener in listeners:
+            listener.start()
         try:
-            while not stop.is_set():
-                try:
-                    with self._subscribed(topics, subscription) as consumer:
-                        state.well()
-                        lost = self._deliver(consumer, _Deliveries(topics), handle, graveyard, stop)
-                    if lost:
-                        state.lost(lost)
-                except pulsar.PulsarException as error:
-                    state.lost(error)
-                    stop.wait(LOOK)
+            self._deliver(received, handle, graveyard, stop)
         finally:
+            ended.set()
+            for listener in listeners:
+                listener.join()
             publisher.close()
-
-    @contextmanager
-    def _subscribed(self, topics: Sequence[str], subscription: str) -> Iterator[pulsar.Consumer]:
-        client = _client(self._url, self._timeout)
-        try:
-            yield client.subscribe(
-                list(topics),
-                subscription,
-                pulsar.ConsumerType.Failover,
-                initial_position=pulsar.InitialPosition.Earliest,
-                receiver_queue_size=PREFETCH,
-            )
-        finally:
-            with suppress(pulsar.PulsarException):
-                client.close()
 
     def _deliver(
         self,
-        consumer: pulsar.Consumer,
-        deliveries: "_Deliveries",
+        received: "Queue[_Received]",
         handle: Callable[[Message], Verdict],
         graveyard: "_Graveyard",
         stop: threading.Event,
-    ) -> str | None:
-        """Until told to stop, or the connection is lost: then why. What is kept for later is kept by the broker too."""
-        seen_connected = monotonic()
+    ) -> None:
+        """Until told to stop. What is kept for later is kept by the broker too."""
+        deliveries = _Deliveries()
         while not stop.is_set():
             pause = deliveries.seconds_to_next(LOOK)
             if len(deliveries) >= MOST_WAITING:
                 stop.wait(pause)
             else:
-                with suppress(pulsar.Timeout):
-                    deliveries.add(consumer.receive(max(1, int(pause * 1000))))
-            while (delivery := deliveries.take_due()) and not stop.is_set():
-                if self._handled(delivery, handle, graveyard) is Verdict.LATER:
-                    deliveries.put_back(delivery, min(self._delay * 2**delivery.attempts, self._longest_delay))
-                else:
-                    consumer.acknowledge(delivery.raw)
-                    deliveries.settle(delivery)
-            if consumer.is_connected():
-                seen_connected = monotonic()
-            elif monotonic() - seen_connected > LOST_AFTER:
-                return "the connection was lost"
-        return None
+                with suppress(Empty):
+                    deliveries.take_in(received.get(timeout=pause) if pause else received.get_nowait())
+            delivery = deliveries.take_due()
+            if delivery is None:
+                continue
+            if self._handled(delivery, handle, graveyard) is Verdict.LATER:
+                deliveries.put_back(delivery, min(self._delay * 2**delivery.attempts, self._longest_delay))
+            else:
+                # Crash before this: it comes again, and its handler bears that. Crash after it: it is done. So it is
+                # where the connection was lost meanwhile, and with it the right to acknowledge.
+                with suppress(pulsar.PulsarException):
+                    delivery.consumer.acknowledge(delivery.raw)
+                deliveries.settle(delivery)
 
     def _handled(self, delivery: "_Delivery", handle: Callable[[Message], Verdict], graveyard: "_Graveyard") -> Verdict:
         """The handler's word, or LATER when it failed, or when what is dead cannot be put away now."""
@@ -205,6 +203,93 @@ class PulsarSubscriber:
             except BrokerUnavailable:
                 return Verdict.LATER
         return Verdict.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A message of a topic as its consumer got it; without one, that consumer is gone: what came of it comes again."""
+
+    topic: str
+    consumer: Any = None
+    raw: Any = None
+
+
+class _Listener(threading.Thread):
+    """Receives the messages of one topic, over a connection of its own: what a broker refuses of this topic, however it
+    does that, is nothing to the others (the embedded one drops the connection of whom it refuses).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        *,
+        topic: str,
+        subscription: str,
+        received: "Queue[_Received]",
+        ended: threading.Event,
+        observe: Callable[[str, str], None],
+    ) -> None:
+        super().__init__(name=f"listen-{topic}", daemon=True)
+        self._url, self._timeout, self._topic, self._subscription = url, timeout, topic, subscription
+        self._received, self._ended, self._observe = received, ended, observe
+        self._state = _State("subscriber", url, subscription=subscription, topic=topic)
+
+    def run(self) -> None:
+        """Until it has ended; after every loss it begins anew."""
+        while not self._ended.is_set():
+            pause = 0.0
+            try:
+                with self._subscribed() as consumer:
+                    self._state.well()
+                    self._receive(consumer)
+                if not self._ended.is_set():
+                    self._state.lost("the connection was lost")
+            except pulsar.ConsumerBusy as error:  # the embedded broker gives it to one process only
+                pause = LOOK
+                self._state.lost(error)
+            except _OF_THE_CONNECTION as error:
+                pause = LOOK
+                self._failed(self._state.lost, error)
+            except pulsar.PulsarException as error:
+                pause = REFUSED_AGAIN
+                self._failed(self._state.refused, error)
+            self._ended.wait(pause)
+
+    def _failed(self, tell: Callable[[object], None], error: Exception) -> None:
+        tell(error)
+        self._observe(self._topic, type(error).__name__)
+
+    @contextmanager
+    def _subscribed(self) -> Iterator[pulsar.Consumer]:
+        client = _client(self._url, self._timeout)
+        try:
+            yield client.subscribe(
+                self._topic,
+                self._subscription,
+                pulsar.ConsumerType.Failover,
+                initial_position=pulsar.InitialPosition.Earliest,
+                receiver_queue_size=PREFETCH,
+            )
+        finally:
+            with suppress(pulsar.PulsarException):
+                client.close()
+
+    def _receive(self, consumer: pulsar.Consumer) -> None:
+        """Until it has ended, or the connection is lost; what was received over it is then nobody's any more."""
+        seen_connected = monotonic()
+        while not self._ended.is_set() and monotonic() - seen_connected <= LOST_AFTER:
+            with suppress(pulsar.Timeout):
+                self._give(_Received(self._topic, consumer, consumer.receive(int(LOOK * 1000))))
+            if consumer.is_connected():
+                seen_connected = monotonic()
+        self._give(_Received(self._topic))
+
+    def _give(self, received: _Received) -> None:
+        while not self._ended.is_set():
+            with suppress(Full):
+                self._received.put(received, timeout=LOOK)
+                return
 
 
 class PulsarTail:
@@ -337,12 +422,13 @@ class _Tally:
 class _Delivery:
     """A message in the handler's hands, or waiting for another try."""
 
-    def __init__(self, message: Message, raw: pulsar.Message) -> None:
-        self.message, self.raw = message, raw
-        self.id = str(raw.message_id())
+    def __init__(self, received: _Received) -> None:
+        self.message = _message(received.topic, received.raw)
+        self.raw, self.consumer = received.raw, received.consumer
+        self.id = str(received.raw.message_id())
         self.attempts = 0
         # Messages without a key have no order.
-        self.place = (message.topic, message.key or f"\0{self.id}")
+        self.place = (self.message.topic, self.message.key or f"\0{self.id}")
 
     def described(self) -> dict[str, Any]:
         trace = accepted(self.message.properties.get(HEADER))
@@ -354,8 +440,7 @@ class _Delivery:
 class _Deliveries:
     """What was received and is not settled: a queue for each key, so that nobody overtakes what waits."""
 
-    def __init__(self, topics: Sequence[str]) -> None:
-        self._names = {_full_name(topic): topic for topic in topics}
+    def __init__(self) -> None:
         self._queues: dict[tuple[str, str], deque[_Delivery]] = {}
         self._due: list[tuple[float, int, tuple[str, str]]] = []  # a heap, with each queue once
         self._ticket = count()
@@ -364,9 +449,12 @@ class _Deliveries:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def add(self, raw: pulsar.Message) -> None:
-        """A message that the broker repeats while it waits here is the same one."""
-        delivery = _Delivery(_message(self._name(raw.topic_name()), raw), raw)
+    def take_in(self, received: _Received) -> None:
+        """A message; the broker may repeat one that waits here. Or the word that a topic's come again."""
+        if received.raw is None:
+            self._forget(received.topic)
+            return
+        delivery = _Delivery(received)
         if (delivery.message.topic, delivery.id) in self._ids:
             return
         self._ids.add((delivery.message.topic, delivery.id))
@@ -397,11 +485,15 @@ class _Deliveries:
     def seconds_to_next(self, most: float) -> float:
         return min(max(self._due[0][0] - monotonic(), 0.0), most) if self._due else most
 
+    def _forget(self, topic: str) -> None:
+        """Whoever has the topic next gets them; nothing of it is in a handler's hands now."""
+        self._queues = {place: queue for place, queue in self._queues.items() if place[0] != topic}
+        self._due = [entry for entry in self._due if entry[2][0] != topic]
+        heapify(self._due)
+        self._ids = {known for known in self._ids if known[0] != topic}
+
     def _schedule(self, delivery: _Delivery, seconds: float) -> None:
         heappush(self._due, (monotonic() + seconds, next(self._ticket), delivery.place))
-
-    def _name(self, full: str) -> str:
-        return self._names.get(full) or self._names.get(PARTITION.sub("", full), full)
 
 
 class _Graveyard:
@@ -448,17 +540,25 @@ class _State:
 
     def __init__(self, who: str, url: str, **facts: Any) -> None:
         self._who, self._facts = who, {"broker": url, **facts}
-        self._known: bool | None = None
+        self._known = ""
 
     def well(self) -> None:
-        if self._known is not True:
+        if self._changes("well"):
             logger.info("%s: connected to the broker", self._who, extra=self._facts)
-        self._known = True
 
     def lost(self, reason: object) -> None:
-        if self._known is not False:
+        if self._changes("lost"):
             logger.warning("%s: no connection to the broker", self._who, extra={**self._facts, "reason": _told(reason)})
-        self._known = False
+
+    def refused(self, reason: object) -> None:
+        """The broker is there, and does not give what was asked of it."""
+        if self._changes("refused"):
+            more = {**self._facts, "reason": _told(reason), "retry_in": REFUSED_AGAIN}
+            logger.error("%s: the broker does not give the topic", self._who, extra=more)
+
+    def _changes(self, now: str) -> bool:
+        before, self._known = self._known, now
+        return now != before
 
 
 def _client(url: str, timeout: float) -> pulsar.Client:

@@ -112,7 +112,7 @@ def messaging() -> Messaging | None:
     return Messaging(
         Relay(relayed(), PulsarPublisher(url)),
         inbox()(engine(), metrics.observe_message, triggers()),
-        PulsarSubscriber(url),
+        PulsarSubscriber(url, observe=metrics.observe_unheard),
         awaited_topics,
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from domain.definition_faults import TOPIC_NAME, TOPIC_SHAPE
 from domain.exceptions import TemplateError
 from domain.templates import parse
 from saga_service import observability
@@ -190,6 +191,10 @@ def _triggers(environment: Mapping[str, str], faults: list[str]) -> tuple[Mappin
         return ()
     if not whole:
         faults.append(f"SAGA_TRIGGERS: must be JSON like {shape}")
+        return ()
+    topics = [each["topic"] for each in given]
+    impossible = [each for each in topics if not isinstance(each, str) or not TOPIC_NAME.fullmatch(each)]
+    faults.extend(f"SAGA_TRIGGERS: the topic {each!r} must be {TOPIC_SHAPE}" for each in impossible)
     return tuple(given)
 
 

@@ -188,6 +188,30 @@ def test_a_handler_that_raises_is_asked_again(url, topic, publisher):
         assert consumer.wait_for(3) == [b"1"] * 3
 
 
+def test_a_topic_that_the_broker_does_not_give_is_told_of_and_silences_no_other(url, topic, publisher, caplog):
+    failures: list[tuple[str, str]] = []
+    subscriber = quick(url, observe=lambda *failure: failures.append(failure))
+    with caplog.at_level("ERROR", "saga.bus"), Consumer(subscriber, ["not/one", topic, f"{topic}-2"]) as consumer:
+        publisher.publish([message(topic, 1), message(f"{topic}-2", 2)])
+        assert sorted(consumer.wait_for(2)) == [b"1", b"2"]
+        until(lambda: failures, "the failure")
+    assert set(failures) == {("not/one", "InvalidTopicName")}
+    [told] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (told.topic, told.reason) == ("not/one", "Pulsar error: InvalidTopicName")
+
+
+def test_a_topic_that_another_process_holds_is_waited_for_while_the_others_deliver(url, topic, publisher):
+    with Consumer(quick(url), [topic]) as holder:
+        publisher.publish([message(topic, 1)])
+        holder.wait_for(1)
+        with Consumer(quick(url, timeout=1), [topic, f"{topic}-2"]) as other:
+            for number in range(2, 12):
+                publisher.publish([message(topic, number), message(f"{topic}-2", number)])
+                time.sleep(0.2)
+            assert numbers(holder.wait_for(11)) == list(range(1, 12))
+            assert numbers(other.wait_for(10)) == list(range(2, 12))
+
+
 def test_looking_shows_what_comes_from_now_on_and_leaves_nothing_behind(url, topic, publisher):
     publisher.publish([message(topic, 1)])
     with Consumer(PulsarTail(url), [topic, f"{topic}-2"]) as looking:

@@ -4,8 +4,8 @@ import pytest
 
 from tests.support.metrics_page import published
 
-ONLY_IN_TROUBLE = {"saga_participant_open"}
-"""Of a participant that did not answer; test_faults.py sees it."""
+ONLY_IN_TROUBLE = {"saga_participant_open", "saga_topic_failures_total"}
+"""Of a participant that did not answer, which test_faults.py sees, and of a topic that could not be listened to."""
 BY_WORKFLOW = 'sum by (workflow, statut) (saga_statut_current{statut="STUCK"}) > 0'
 
 

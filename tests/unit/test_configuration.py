@@ -1,5 +1,6 @@
 """The environment is read once, and what is wrong in it stops the start in words that never repeat a secret."""
 
+import json
 import os
 import socket
 import subprocess
@@ -167,6 +168,12 @@ def test_messages_that_start_sagas_are_named_as_json():
 def test_a_trigger_that_is_none_stops_the_start(text):
     (fault,) = faults(SAGA_TRIGGERS=text)
     assert fault.startswith("  SAGA_TRIGGERS: must be JSON like")
+
+
+@pytest.mark.parametrize("topic", ["a/b", "a:b", "persistent://a", "http://a/b/c", "a/b/c/d", "x" * 201, 7])
+def test_a_trigger_of_a_topic_that_no_broker_has_stops_the_start(topic):
+    (fault,) = faults(SAGA_TRIGGERS=TRIGGER.replace('"wanted"', json.dumps(topic)))
+    assert fault.startswith(f"  SAGA_TRIGGERS: the topic {topic!r} must be name, tenant/namespace/name or")
 
 
 def test_hosts_are_separated_by_commas_and_spaces():
