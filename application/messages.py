@@ -47,6 +47,8 @@ class Relay:
                 self.publisher.publish([each.message for each in waiting])
                 self.outbox.sent(waiting)
             except MessageRefused as refused:
+                # Crash before one is put aside: it is refused again. Crash after it: it is put aside, and that one row
+                # is what its saga, the console and the metrics show, so that none of them can miss it.
                 for place, reason in refused.reasons.items():
                     self.outbox.put_aside(waiting[place], reason)
         return len(waiting)

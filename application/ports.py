@@ -59,12 +59,27 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that was put aside: no broker would take it. `seq` is the saga's event that has it."""
+
+    number: int
+    saga_id: UUID
+    seq: int
+    topic: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """A saga and who drives it: `driven_until` is when its lease expires, None when nobody has one."""
+    """A saga and who drives it: `driven_until` is when its lease expires, None when nobody has one.
+
+    `unsent`: its messages that were put aside. What they were to do is not done, whatever the saga's status says.
+    """
 
     saga: Saga
     owner: str | None
     driven_until: datetime | None
+    unsent: tuple[Refused, ...] = ()
 
 
 class SagaStore(Protocol):
@@ -210,17 +225,6 @@ class Outgoing:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A message that was put aside: no broker would take it. `seq` is the saga's event that has it."""
-
-    number: int
-    saga_id: UUID
-    seq: int
-    topic: str
-    reason: str
-
-
 class Outbox(Protocol):
     """Messages that checkpoints have stored, in their order, until the broker has them."""
 
@@ -236,8 +240,8 @@ class Outbox(Protocol):
     def put_aside(self, message: Outgoing, reason: str) -> None:
         """No broker would take it: kept for a person, out of the others' way."""
 
-    def refused(self) -> list[Refused]:
-        """The messages that were put aside, in their order."""
+    def refused(self, limit: int | None = None) -> list[Refused]:
+        """The messages that were put aside, in their order; the first of them with a limit."""
 
     def settle(self, number: int, *, send: bool) -> bool:
         """Send one of them after all, or let it go; False when there is no such."""

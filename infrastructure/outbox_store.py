@@ -57,9 +57,9 @@ class PostgresOutbox:
         more = {**message.message.properties, "topic": message.message.topic, "number": message.number}
         logger.error("a message cannot be sent and was put aside", extra={**more, "reason": reason})
 
-    def refused(self) -> list[Refused]:
+    def refused(self, limit: int | None = None) -> list[Refused]:
         """See `Outbox`."""
-        rows = OutboxRow.objects.filter(refused__isnull=False).order_by("id")
+        rows = OutboxRow.objects.filter(refused__isnull=False).order_by("id")[:limit]
         return [Refused(*row) for row in rows.values_list("id", "saga_id", "seq", "topic", "refused")]
 
     def settle(self, number: int, *, send: bool) -> bool:

@@ -22,7 +22,7 @@ import msgspec
 import psycopg2
 from django.db import OperationalError, connection
 
-from application.ports import Claimed, Definitions, Existing, IdempotentRequest, Lease, Seen
+from application.ports import Claimed, Definitions, Existing, IdempotentRequest, Lease, Refused, Seen
 from domain.business_ids import newly_known
 from domain.entities import Saga
 from domain.events import Action, EventType, SagaEvent, SagaStatus
@@ -173,8 +173,9 @@ class PostgresSagaStore:
     def look(self, saga_id: UUID) -> Seen:
         """See `SagaStore`. Its events are read first: a driver who comes between is seen, or fenced by `seq`."""
         saga = self.load(saga_id)
-        owner, driven_until = self._run("standing", {"id": saga_id})[0]
-        return Seen(saga, owner, driven_until)
+        owner, driven_until, aside = self._run("standing", {"id": saga_id})[0]
+        unsent = (Refused(number, saga_id, *rest) for number, *rest in msgspec.json.decode(aside or "[]"))
+        return Seen(saga, owner, driven_until, tuple(unsent))
 
     def intervene(self, saga: Saga, events: Sequence[SagaEvent], now: datetime) -> None:
         """See `SagaStore`. Not repeated after a lost answer: whoever asked looks again, and finds its effect there."""

@@ -5,12 +5,13 @@ from uuid import UUID
 
 import api_support
 import pytest
-from api_support import START, UNKNOWN_ID
+from api_support import ORDER, START, UNKNOWN_ID
 from django.test import Client
 
 from application.bulk import BulkRunner
 from domain.outcomes import Rejected
 from domain.workflows.cashout import CASHOUT
+from infrastructure.models import OutboxRow
 from interfaces.console import live
 from interfaces.platform import platform
 from saga_service.configuration import ApiKey
@@ -59,6 +60,18 @@ def test_it_shows_what_is_owed_to_whom_the_groups_and_the_parked_sagas(api):
     assert "3 parked" in shown
     assert all(f'id="p{saga_id}"' in shown for saga_id in ids)
     assert "1 × wallet" in shown
+
+
+def test_it_shows_messages_that_were_not_sent_with_their_remedy_also_where_nothing_else_is_wrong(api):
+    saga_id = api.post(START, {"workflow": "commandes", "input": ORDER}).json()["id"]
+    facts = {"saga_id": saga_id, "seq": 1, "topic": "commands", "payload": {}, "created_at": api.clock.now()}
+    row = OutboxRow.objects.create(**facts, refused="too large")
+
+    shown = page(api)
+
+    assert "Nothing is parked" not in shown
+    assert f"manage.py saga_outbox retry {row.id}" in shown and "too large" in shown and saga_id in shown
+    assert 'class="banner bad" id="explanation"' in page(api, f"/console/sagas/{saga_id}/")
 
 
 def test_the_questions_do_not_grow_with_the_trouble(api, django_assert_max_num_queries):
