@@ -130,13 +130,16 @@ class Inbox:
 def signal(engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], topic: str | None = None) -> bool:
     """Give a message to a saga; False when it does not wait for it: a duplicate, or too late.
 
-    Raises SagaNotFound; NotAllowed while it is paused; LeaseLost when others were faster time and again.
+    Raises SagaNotFound; NotAllowed while it is paused, and when a message of the broker was faster than the checkpoint
+    after which it is waited for; LeaseLost when others were faster time and again.
     """
     for _ in range(MEETINGS):
         now = engine.clock.now()
         saga = engine.store.look(saga_id).saga
         events = saga.signal(body, now, topic)
         if not events:
+            if topic is not None and saga.awaits_later(body, topic):
+                raise NotAllowed("The saga does not wait for this message yet. Deliver it again.")
             return False
         try:
             # Crash before this write: the message is not acknowledged, and comes again. Crash after it: it comes

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import StringIO
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -15,7 +16,7 @@ from application.ports import Lease, Message, Refused, Verdict
 from application.recovery import claim_due, drive
 from application.trace_context import span_of
 from domain.calls import LARGEST_MESSAGE
-from domain.definition import Await, Publish
+from domain.definition import Await, Publish, Step
 from domain.entities import Saga
 from domain.exceptions import BrokerUnavailable, LeaseLost, MessageRefused
 from domain.outcomes import Succeeded
@@ -42,6 +43,11 @@ WORKFLOW = workflow(step("a"), ASK, step("b"), name="messages_test", deadline=12
 
 
 GIVEN = f"00-{'a' * 32}-{'b' * 16}-01"
+
+
+@dataclass
+class Started:
+    id: UUID
 
 
 class Broker:
@@ -178,6 +184,59 @@ def test_a_duplicate_and_a_late_answer_change_nothing(bench):
     bench.work_until_rest_of(saga.id)
     assert inbox(bench, counted).handle(answer(saga, "refused")) is Verdict.DONE
     assert [result for _, result in counted] == ["taken", "not_awaited", "not_awaited"]
+
+
+TWICE = workflow(
+    step("a"),
+    Step(name="first", awaits=Await(types=("ok",), topic="answers", timeout=30)),
+    step("b"),
+    Step(name="second", awaits=Await(types=("ok", "late"), topic="answers", timeout=30)),
+    name="messages_twice",
+    deadline=300.0,
+)
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def twice(request):
+    """A bench of a workflow that waits for the same type twice, over each store."""
+    if request.param == "memory":
+        return Bench(TWICE)
+    bench, definitions = request.getfixturevalue("bench"), DefinitionStore([TWICE])
+    definitions.register()
+    store = PostgresSagaStore(definitions)
+    bench.store, bench.engine = store, replace(bench.engine, store=store, definitions=definitions)
+    return bench
+
+
+def test_an_answer_that_is_faster_than_its_step_comes_again_until_that_has_begun(twice):
+    verdicts = []
+    twice.services.after = lambda task: verdicts.append(inbox(twice).handle(answer(Started(task.saga_id), "ok")))
+    saga = twice.start(workflow="messages_twice")
+    assert (verdicts, saga.status) == ([Verdict.LATER], "WAITING")
+    counted = []
+    heard = inbox(twice, counted)
+    kinds = ("late", "other", "ok")
+    assert [heard.handle(answer(saga, kind)) for kind in kinds] == [Verdict.LATER, Verdict.DONE, Verdict.DONE]
+    assert [result for _, result in counted] == ["not_now", "not_awaited", "taken"]
+
+
+def test_a_duplicate_is_not_kept_for_a_later_step_that_waits_for_the_same_type(twice):
+    saga, heard = twice.start(workflow="messages_twice"), inbox(twice)
+    assert [heard.handle(answer(saga, "ok", n=1)) for _ in range(2)] == [Verdict.DONE, Verdict.DONE]
+    assert heard.handle(answer(saga, "ok", n=2)) is Verdict.LATER
+    lease_, [claimed] = claim_due(twice.engine, 1)
+    drive(twice.engine, claimed, lease_)
+    assert twice.engine.store.load(saga.id).status == "WAITING"
+    assert heard.handle(answer(saga, "ok", n=2)) is Verdict.DONE
+    assert [twice.engine.store.load(saga.id).outputs[name]["n"] for name in ("first", "second")] == [1, 2]
+
+
+def test_an_answer_for_a_step_that_is_not_reached_any_more_is_done_with(twice):
+    saga, heard = twice.start(workflow="messages_twice"), inbox(twice)
+    assert heard.handle(answer(saga, "late")) is Verdict.LATER
+    twice.clock.sleep(31)
+    assert twice.work_until_rest_of(saga.id).status == "COMPENSATED"
+    assert heard.handle(answer(saga, "late")) is Verdict.DONE
 
 
 def test_an_answer_for_a_paused_saga_comes_again(bench):
