@@ -57,12 +57,20 @@ class Relay:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
     """A message that starts a saga: `input` is a template over `${message}`; the message's key, or its `id` where it
-    has none, makes it the same saga when it comes again.
+    has none, makes it the same saga when it comes again. `when`, a `${...}` over the same, says which messages do.
     """
 
     topic: str
     workflow: str
     input: Any
+    when: str | None = None
+
+    def applies(self, body: Any) -> bool:
+        """Whether this message starts one; not where `when` finds nothing. Raises TemplateError."""
+        wanted = self.when is None or render(self.when, {"message": body})
+        if not isinstance(wanted, bool | None):
+            raise TemplateError(f"when {self.when} is a {type(wanted).__name__}, not true or false")
+        return wanted is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,48 +91,66 @@ class Inbox:
         return verdict
 
     def _taken(self, message: Message) -> tuple[str, Verdict]:
-        starting = [trigger for trigger in self.triggers if trigger.topic == message.topic]
-        if starting:
-            return self._started(message, starting)
+        """It is offered to its saga, and starts what it starts. A crash in between, or a saga that cannot take it now:
+        it comes again, its saga drops what it has, and what was started is found by its key.
+        """
+        triggers = [trigger for trigger in self.triggers if trigger.topic == message.topic]
         try:
             body = json.loads(message.body)
+        except (ValueError, RecursionError):
+            return "malformed", Verdict.DEAD
+        offered = self._offered(message.topic, body)
+        started = self._started(message, body, triggers)
+        if offered == "not_now":
+            return offered, Verdict.LATER
+        if started in {"malformed", "refused"}:
+            return started, Verdict.DEAD
+        if started == "started":
+            return "taken_and_started" if offered == "taken" else started, Verdict.DONE
+        if offered == "malformed":
+            return ("not_concerned", Verdict.DONE) if triggers else (offered, Verdict.DEAD)
+        return offered, Verdict.DONE
+
+    def _offered(self, topic: str, body: Any) -> str:
+        """What its saga does with it; `malformed` is a message that is for none."""
+        try:
             saga_id = UUID(body["saga_id"])
             assert isinstance(body["type"], str)
-        except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
-            return "malformed", Verdict.DEAD
+        except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
+            return "malformed"
         try:
-            taken = signal(self.engine, saga_id, body, message.topic)
+            return "taken" if signal(self.engine, saga_id, body, topic) else "not_awaited"
         except SagaNotFound:
-            return "unknown_saga", Verdict.DONE
+            return "unknown_saga"
         except (NotAllowed, LeaseLost):
-            return "not_now", Verdict.LATER
-        return ("taken" if taken else "not_awaited"), Verdict.DONE
+            return "not_now"
 
-    def _started(self, message: Message, triggers: list[Trigger]) -> tuple[str, Verdict]:
-        """A saga for each trigger of the topic. A crash in between: the message comes again, and finds its sagas."""
-        try:
-            body = json.loads(message.body)
-            key = message.key or str(body["id"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return "malformed", Verdict.DEAD
+    def _started(self, message: Message, body: Any, triggers: list[Trigger]) -> str | None:
+        """A saga for each trigger that applies; None when none does."""
+        started = None
         for trigger in triggers:
             try:
-                given = render(trigger.input, {"message": body})
-                self.engine.start(
-                    StartRequest(
-                        workflow=trigger.workflow,
-                        input=given,
-                        correlation_id=message.properties.get("correlation_id") or f"{message.topic}:{key}"[:128],
-                        actor=f"message:{message.topic}",
-                        tenant=f"message:{message.topic}",
-                        idempotency=IdempotentRequest(f"{trigger.workflow}:{key}"[:255], sha256(message.body).digest()),
-                        traceparent=accepted(message.properties.get(HEADER)),
-                        wait=0,
-                    )
-                )
+                if trigger.applies(body):
+                    self.engine.start(self._request(message, body, trigger))
+                    started = "started"
+            except (KeyError, TypeError):
+                return "malformed"
             except (InputInvalid, TemplateError, IdempotencyConflict):
-                return "refused", Verdict.DEAD
-        return "started", Verdict.DONE
+                return "refused"
+        return started
+
+    def _request(self, message: Message, body: Any, trigger: Trigger) -> StartRequest:
+        key = message.key or str(body["id"])
+        return StartRequest(
+            workflow=trigger.workflow,
+            input=render(trigger.input, {"message": body}),
+            correlation_id=message.properties.get("correlation_id") or f"{message.topic}:{key}"[:128],
+            actor=f"message:{message.topic}",
+            tenant=f"message:{message.topic}",
+            idempotency=IdempotentRequest(f"{trigger.workflow}:{key}"[:255], sha256(message.body).digest()),
+            traceparent=accepted(message.properties.get(HEADER)),
+            wait=0,
+        )
 
 
 def signal(engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], topic: str | None = None) -> bool:

@@ -405,6 +405,37 @@ def test_another_key_or_the_bodys_id_is_another_saga(bench):
     assert len(claim_due(bench.engine, 10)[1]) == 3
 
 
+def test_a_topic_may_answer_one_saga_and_start_another(bench):
+    saga, counted = started(bench), []
+    trigger = replace(STARTS, topic="answers", input={"of": "${message.saga_id}"}, when="${message.type == 'done'}")
+    heard = replace(inbox(bench, counted), triggers=(trigger,))
+    Operations(bench.engine).act(saga.id, Saga.pause, ANNA)
+    assert heard.handle(answer(saga, id=1)) is Verdict.LATER
+    Operations(bench.engine).act(saga.id, Saga.resume, ANNA)
+    for message in (answer(saga, id=1), answer(saga, id=1), answer(saga, "refused", id=2)):
+        assert heard.handle(message) is Verdict.DONE
+    assert [result for _, result in counted] == ["not_now", "taken_and_started", "started", "not_awaited"]
+    begun = {claimed.saga.id: claimed.saga for claimed in claim_due(bench.engine, 10)[1]}
+    assert begun.pop(saga.id).outputs["ask"]
+    [other] = begun.values()
+    assert other.origin.input == {"of": str(saga.id)}
+
+
+def test_only_the_messages_that_a_trigger_is_for_start_a_saga(bench):
+    counted = []
+    trigger = replace(STARTS, when="${message.kind == 'order'}")
+    heard = replace(inbox(bench, counted), triggers=(trigger, replace(trigger, when="${message.missing}")))
+    for message in (wanted({"kind": "order"}), wanted({"kind": "other"}), wanted([1]), wanted({}, "")):
+        assert heard.handle(message) is Verdict.DONE
+    assert [result for _, result in counted] == ["started", *["not_concerned"] * 3]
+    assert len(claim_due(bench.engine, 10)[1]) == 1
+
+
+def test_a_condition_that_is_neither_true_nor_false_puts_the_message_aside(bench):
+    heard = replace(inbox(bench), triggers=(replace(STARTS, when="${message.kind}"),))
+    assert heard.handle(wanted({"kind": "order"})) is Verdict.DEAD
+
+
 @pytest.mark.parametrize(
     ("message", "result"),
     [

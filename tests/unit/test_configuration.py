@@ -156,6 +156,11 @@ def test_a_broker_that_is_none_stops_the_start(url):
 TRIGGER = '[{"topic": "wanted", "workflow": "commandes", "input": {"client_id": "${message.client}"}}]'
 
 
+def test_a_trigger_may_say_for_which_messages_it_is():
+    text = TRIGGER.replace('"input"', '"when": "${message.paid}", "input"')
+    assert read({**PRODUCTION, "SAGA_TRIGGERS": text}).triggers[0]["when"] == "${message.paid}"
+
+
 def test_messages_that_start_sagas_are_named_as_json():
     (trigger,) = read({**PRODUCTION, "SAGA_TRIGGERS": TRIGGER}).triggers
     assert (trigger["topic"], trigger["workflow"]) == ("wanted", "commandes")
@@ -163,7 +168,15 @@ def test_messages_that_start_sagas_are_named_as_json():
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[1]", '[{"topic": "t"}]', TRIGGER.replace("wanted", ""), TRIGGER.replace("${message", "${mess age")]
+    "text",
+    [
+        TRIGGER.replace('"input"', '"when": "x ${message}", "input"'),
+        "{",
+        "[1]",
+        '[{"topic": "t"}]',
+        TRIGGER.replace("wanted", ""),
+        TRIGGER.replace("${message", "${mess age"),
+    ],
 )
 def test_a_trigger_that_is_none_stops_the_start(text):
     (fault,) = faults(SAGA_TRIGGERS=text)
