@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+from application.correlation import of_message
 from application.ports import IdempotentRequest, Message, Outbox, Publisher, Verdict
 from application.saga_orchestrator import SagaOrchestrator, StartRequest
 from application.trace_context import HEADER, accepted
@@ -144,7 +145,7 @@ class Inbox:
         return StartRequest(
             workflow=trigger.workflow,
             input=render(trigger.input, {"message": body}),
-            correlation_id=message.properties.get("correlation_id") or f"{message.topic}:{key}"[:128],
+            correlation_id=of_message(message.topic, key, message.properties.get("correlation_id")),
             actor=f"message:{message.topic}",
             tenant=f"message:{message.topic}",
             idempotency=IdempotentRequest(f"{trigger.workflow}:{key}"[:255], sha256(message.body).digest()),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from io import StringIO
 from uuid import UUID
 
@@ -42,6 +43,7 @@ LARGE = Publish(topic="commands", body={"type": "Do", "text": "${input.text}"})
 WORKFLOW = workflow(step("a"), ASK, step("b"), name="messages_test", deadline=120.0)
 
 
+COFFEE = "\u2615"
 GIVEN = f"00-{'a' * 32}-{'b' * 16}-01"
 
 
@@ -403,6 +405,26 @@ def test_another_key_or_the_bodys_id_is_another_saga(bench):
     for message in (wanted({"order": {"id": 1}}), wanted({"order": {"id": 1}}, "order-2"), wanted({"id": 5}, "")):
         starter(bench).handle(message)
     assert len(claim_due(bench.engine, 10)[1]) == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "correlation"),
+    [
+        ("order-1", "desk-7", "desk-7"),
+        ("order-1", None, "wanted:order-1"),
+        ("order-1", COFFEE, "wanted:order-1"),
+        ("order-1", "x\r\nX-Evil: 1", "wanted:order-1"),
+        (COFFEE, "x" * 5000, f"wanted:{sha256(COFFEE.encode()).hexdigest()[:32]}"),
+        ("x" * 300, None, f"wanted:{sha256(b'x' * 300).hexdigest()[:32]}"),
+    ],
+)
+def test_a_saga_that_a_message_starts_has_a_correlation_id_that_every_call_can_carry(bench, key, said, correlation):
+    properties = {} if said is None else {"correlation_id": said}
+    for _ in range(2):
+        message = replace(wanted({"order": {"id": 7}}, key), properties=properties)
+        assert starter(bench).handle(message) is Verdict.DONE
+    [claimed] = claim_due(bench.engine, 10)[1]
+    assert claimed.saga.origin.correlation_id == correlation
 
 
 def test_a_topic_may_answer_one_saga_and_start_another(bench):
