@@ -1,17 +1,19 @@
 """Messages in and out: the outbox emptied in order, and what arrives given to the saga that waits for it."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from logging import getLogger
 from typing import Any
 from uuid import UUID
 
 from application.correlation import of_message
 from application.ports import IdempotentRequest, Message, Outbox, Publisher, Verdict
 from application.saga_orchestrator import SagaOrchestrator, StartRequest
+from application.strict_json import decoded
 from application.trace_context import HEADER, accepted
 from domain.exceptions import (
+    ContentRefused,
     IdempotencyConflict,
     InputInvalid,
     LeaseLost,
@@ -19,10 +21,12 @@ from domain.exceptions import (
     NotAllowed,
     SagaNotFound,
     TemplateError,
+    WorkflowUnknown,
 )
 from domain.sentences import said
 from domain.templates import render
 
+logger = getLogger("saga")
 BATCH = 500
 MEETINGS = 5
 """How often somebody else may be faster before the message is to come again."""
@@ -87,8 +91,11 @@ class Inbox:
 
     def handle(self, message: Message) -> Verdict:
         """Take one message in; what came before, comes late or concerns nobody changes nothing."""
-        result, verdict = self._taken(message)
-        self.count(message.topic, result)
+        result = "failed"
+        try:
+            result, verdict = self._taken(message)
+        finally:
+            self.count(message.topic, result)
         return verdict
 
     def _taken(self, message: Message) -> tuple[str, Verdict]:
@@ -97,8 +104,8 @@ class Inbox:
         """
         triggers = [trigger for trigger in self.triggers if trigger.topic == message.topic]
         try:
-            body = json.loads(message.body)
-        except (ValueError, RecursionError):
+            body = decoded(message.body)
+        except ValueError:
             return "malformed", Verdict.DEAD
         offered = self._offered(message.topic, body)
         started = self._started(message, body, triggers)
@@ -123,6 +130,8 @@ class Inbox:
             return "taken" if signal(self.engine, saga_id, body, topic) else "not_awaited"
         except SagaNotFound:
             return "unknown_saga"
+        except ContentRefused:
+            return "malformed"
         except (NotAllowed, LeaseLost):
             return "not_now"
 
@@ -136,7 +145,9 @@ class Inbox:
                     started = "started"
             except (KeyError, TypeError):
                 return "malformed"
-            except (InputInvalid, TemplateError, IdempotencyConflict):
+            except (InputInvalid, TemplateError, IdempotencyConflict, WorkflowUnknown, ContentRefused) as error:
+                more = {"topic": trigger.topic, "workflow": trigger.workflow, "reason": str(error)}
+                logger.warning("a message cannot start its saga", extra=more)
                 return "refused"
         return started
 

@@ -145,6 +145,12 @@ class StoreUnavailable(SagaError):
         super().__init__(message)
 
 
+class ContentRefused(SagaError):
+    """The saga database cannot store this content, however often it is tried."""
+
+    code = "content_refused"
+
+
 class MessageRefused(SagaError):
     """Some of these messages no broker would take. Nothing was sent."""
 

@@ -179,6 +179,44 @@ def test_what_cannot_be_taken_in_is_counted(bench, message, result, verdict):
     assert counted == [("answers", result)]
 
 
+DEEP = (b"[" * 500 + b"]" * 500, b"[" * 60_000 + b"]" * 60_000)
+HOSTILE = [b'"a\\u0000"', b'"\\ud800"', b"NaN", b"1e400", *DEEP, b"1" * 5000]
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: value[:8].decode())
+@pytest.mark.parametrize("topic", ["answers", "wanted"])
+def test_what_is_no_strict_json_is_put_aside_at_once_and_counted(bench, topic, value):
+    saga, counted = started(bench), []
+    body = b'{"type": "done", "saga_id": "%s", "order": {"id": %s}}' % (str(saga.id).encode(), value)
+    assert starter(bench, counted).handle(Message(topic, "k", body)) is Verdict.DEAD
+    assert counted == [(topic, "malformed")]
+
+
+def test_a_message_that_starts_what_there_is_not_is_put_aside_and_told_of(bench, caplog):
+    counted: list[tuple[str, str]] = []
+    heard = replace(starter(bench, counted), triggers=(replace(STARTS, workflow="nowhere"),))
+    assert heard.handle(wanted({"order": {"id": 7}})) is Verdict.DEAD
+    assert (counted, "cannot start its saga" in caplog.text) == ([("wanted", "refused")], True)
+
+
+@pytest.mark.parametrize("topic", ["answers", "wanted"])
+def test_what_the_database_cannot_store_is_put_aside(bench, topic, monkeypatch):
+    saga, counted = started(bench), []
+    monkeypatch.setattr("application.messages.decoded", json.loads)
+    body = json.dumps({"type": "done", "saga_id": str(saga.id), "order": {"id": "\0"}}).encode()
+    assert starter(bench, counted).handle(Message(topic, "k", body)) is Verdict.DEAD
+    assert counted == [(topic, "malformed" if topic == "answers" else "refused")]
+    assert bench.engine.store.load(saga.id).status == "WAITING"
+
+
+def test_a_message_whose_handling_failed_is_counted_too(bench, monkeypatch):
+    saga, counted = started(bench), []
+    monkeypatch.setattr(Saga, "signal", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        inbox(bench, counted).handle(answer(saga))
+    assert counted == [("answers", "failed")]
+
+
 def test_a_duplicate_and_a_late_answer_change_nothing(bench):
     saga, counted = started(bench), []
     for _ in range(2):
