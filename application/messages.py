@@ -1,5 +1,6 @@
 """Messages in and out: the outbox emptied in order, and what arrives given to the saga that waits for it."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -63,6 +64,8 @@ class Relay:
 class Trigger:
     """A message that starts a saga: `input` is a template over `${message}`; the message's key, or its `id` where it
     has none, makes it the same saga when it comes again. `when`, a `${...}` over the same, says which messages do.
+
+    It is known by what it says, not by its place among others: two start two sagas, and one that is changed is another.
     """
 
     topic: str
@@ -76,6 +79,11 @@ class Trigger:
         if not isinstance(wanted, bool | None):
             raise TemplateError(f"when {self.when} is a {type(wanted).__name__}, not true or false")
         return wanted is True
+
+    def once(self, key: Any) -> str:
+        """The idempotency key of the saga that it starts for a message of this key: as long as any other."""
+        said = json.dumps([self.topic, self.workflow, self.when, self.input, key], sort_keys=True)
+        return sha256(said.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,32 +145,42 @@ class Inbox:
 
     def _started(self, message: Message, body: Any, triggers: list[Trigger]) -> str | None:
         """A saga for each trigger that applies; None when none does."""
-        started = None
+        started, key = None, _key(message, body)
         for trigger in triggers:
             try:
                 if trigger.applies(body):
-                    self.engine.start(self._request(message, body, trigger))
+                    if key is None:
+                        return "malformed"
+                    self.engine.start(_request(message, body, trigger, key))
                     started = "started"
-            except (KeyError, TypeError):
-                return "malformed"
             except (InputInvalid, TemplateError, IdempotencyConflict, WorkflowUnknown, ContentRefused) as error:
                 more = {"topic": trigger.topic, "workflow": trigger.workflow, "reason": str(error)}
                 logger.warning("a message cannot start its saga", extra=more)
                 return "refused"
         return started
 
-    def _request(self, message: Message, body: Any, trigger: Trigger) -> StartRequest:
-        key = message.key or str(body["id"])
-        return StartRequest(
-            workflow=trigger.workflow,
-            input=render(trigger.input, {"message": body}),
-            correlation_id=of_message(message.topic, key, message.properties.get("correlation_id")),
-            actor=f"message:{message.topic}",
-            tenant=f"message:{message.topic}",
-            idempotency=IdempotentRequest(f"{trigger.workflow}:{key}"[:255], sha256(message.body).digest()),
-            traceparent=accepted(message.properties.get(HEADER)),
-            wait=0,
-        )
+
+def _key(message: Message, body: Any) -> str | int | float | None:
+    """What makes a message the same when it comes again: its key, or else its `id`, a text or a number that says which.
+
+    None where it has neither: it could not be told from any other.
+    """
+    given = body.get("id") if isinstance(body, dict) else None
+    usable = isinstance(given, str | int | float) and not isinstance(given, bool) and given != ""
+    return message.key or (given if usable else None)
+
+
+def _request(message: Message, body: Any, trigger: Trigger, key: str | float) -> StartRequest:
+    return StartRequest(
+        workflow=trigger.workflow,
+        input=render(trigger.input, {"message": body}),
+        correlation_id=of_message(message.topic, str(key), message.properties.get("correlation_id")),
+        actor=f"message:{message.topic}",
+        tenant=f"message:{message.topic}",
+        idempotency=IdempotentRequest(trigger.once(key), sha256(message.body).digest()),
+        traceparent=accepted(message.properties.get(HEADER)),
+        wait=0,
+    )
 
 
 def signal(engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], topic: str | None = None) -> bool:

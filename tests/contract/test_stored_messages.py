@@ -439,6 +439,27 @@ def test_a_message_starts_a_saga_once_however_often_it_comes(bench):
     assert bench.store.load(claimed.saga.id).status == "WAITING"
 
 
+def test_keys_that_are_the_same_only_at_their_beginning_are_two(bench):
+    for key in ("x" * 300, "x" * 300 + "y", "x" * 300):
+        assert starter(bench).handle(wanted({"order": {"id": 1}}, key)) is Verdict.DONE
+    assert len(claim_due(bench.engine, 10)[1]) == 2
+
+
+@pytest.mark.parametrize("given", [None, "", True, [1], {"a": 1}])
+def test_a_message_without_key_whose_id_is_none_starts_nothing(bench, given):
+    counted: list[tuple[str, str]] = []
+    assert starter(bench, counted).handle(wanted({"id": given, "order": {"id": 1}}, "")) is Verdict.DEAD
+    assert counted == [("wanted", "malformed")]
+
+
+def test_each_trigger_of_a_topic_starts_its_own_saga_whatever_their_order(bench):
+    triggers = (STARTS, replace(STARTS, input={"of": "other"}), replace(STARTS, when="${message.order.id == `7`}"))
+    for some in (triggers, triggers[::-1], triggers[:1]):
+        assert replace(inbox(bench), triggers=some).handle(wanted({"order": {"id": 7}})) is Verdict.DONE
+    begun = [claimed.saga.origin.input["of"] for claimed in claim_due(bench.engine, 10)[1]]
+    assert sorted(map(str, begun)) == ["7", "7", "other"]
+
+
 def test_another_key_or_the_bodys_id_is_another_saga(bench):
     for message in (wanted({"order": {"id": 1}}), wanted({"order": {"id": 1}}, "order-2"), wanted({"id": 5}, "")):
         starter(bench).handle(message)
