@@ -21,6 +21,7 @@ from domain.exceptions import (
     MessageRefused,
     NotAllowed,
     SagaNotFound,
+    StoreUnavailable,
     TemplateError,
     WorkflowUnknown,
 )
@@ -116,16 +117,8 @@ class Inbox:
         except ValueError:
             return "malformed", Verdict.DEAD
         offered = self._offered(message.topic, body)
-        started = self._started(message, body, triggers)
-        if offered == "not_now":
-            return offered, Verdict.LATER
-        if started in {"malformed", "refused"}:
-            return started, Verdict.DEAD
-        if started == "started":
-            return "taken_and_started" if offered == "taken" else started, Verdict.DONE
-        if offered == "malformed":
-            return ("not_concerned", Verdict.DONE) if triggers else (offered, Verdict.DEAD)
-        return offered, Verdict.DONE
+        started = None if offered == "store_away" else self._started(message, body, triggers)
+        return _summed(offered, started, alone=not triggers)
 
     def _offered(self, topic: str, body: Any) -> str:
         """What its saga does with it; `malformed` is a message that is for none."""
@@ -140,6 +133,8 @@ class Inbox:
             return "unknown_saga"
         except ContentRefused:
             return "malformed"
+        except StoreUnavailable:
+            return "store_away"
         except (NotAllowed, LeaseLost):
             return "not_now"
 
@@ -153,11 +148,28 @@ class Inbox:
                         return "malformed"
                     self.engine.start(_request(message, body, trigger, key))
                     started = "started"
+            except StoreUnavailable:
+                return "store_away"
             except (InputInvalid, TemplateError, IdempotencyConflict, WorkflowUnknown, ContentRefused) as error:
                 more = {"topic": trigger.topic, "workflow": trigger.workflow, "reason": str(error)}
                 logger.warning("a message cannot start its saga", extra=more)
                 return "refused"
         return started
+
+
+def _summed(offered: str, started: str | None, *, alone: bool) -> tuple[str, Verdict]:
+    """What became of a message in one word, and what follows; `alone`: its topic only answers sagas."""
+    if "store_away" in {offered, started}:
+        return "store_away", Verdict.AWAY
+    if offered == "not_now":
+        return offered, Verdict.LATER
+    if started in {"malformed", "refused"}:
+        return started, Verdict.DEAD
+    if started:
+        return "taken_and_started" if offered == "taken" else started, Verdict.DONE
+    if offered == "malformed":
+        return (offered, Verdict.DEAD) if alone else ("not_concerned", Verdict.DONE)
+    return offered, Verdict.DONE
 
 
 def _key(message: Message, body: Any) -> str | int | float | None:
@@ -181,6 +193,17 @@ def _request(message: Message, body: Any, trigger: Trigger, key: str | float) ->
         traceparent=accepted(message.properties.get(HEADER)),
         wait=0,
     )
+
+
+def order_of(message: Message) -> str:
+    """What messages keep their order among each other: those of a saga, or else of a key. One that is too early for its
+    saga then holds up no other saga that its sender puts under the same key.
+    """
+    try:
+        saga_id = decoded(message.body)["saga_id"]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return message.key
+    return saga_id if isinstance(saga_id, str) else message.key
 
 
 def signal(engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], topic: str | None = None) -> bool:

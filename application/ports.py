@@ -193,7 +193,8 @@ class Verdict(StrEnum):
     """What becomes of a message that was looked at."""
 
     DONE = "done"
-    LATER = "later"  # deliver it again in a while; to the dead letters in the end
+    LATER = "later"  # it is too early for this one: deliver it again in a while, for as long as it takes
+    AWAY = "away"  # no message can be taken now: deliver this one again before any other
     DEAD = "dead"  # to the dead letters at once
 
 
@@ -214,7 +215,9 @@ class Subscriber(Protocol):
     def consume(
         self, topics: Sequence[str], subscription: str, handle: Callable[[Message], Verdict], stop: Event
     ) -> None:
-        """Hand every message to `handle` until `stop` is set."""
+        """Hand every message to `handle` until `stop` is set. One on which that raises comes again, and goes to the
+        dead letters in the end.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,16 @@ SLACK: Final = 2.0
 """Seconds that the client may take over its time before it is given up."""
 PREFETCH: Final = 200
 MOST_WAITING: Final = 10_000
-"""Messages that a subscriber keeps for later; with more it takes no new ones."""
+MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
+"""What a subscriber keeps for later; with more, those whose turn comes go back to the end of their topic."""
+LONGEST_WAIT: Final = 5.0
+"""Seconds until a message that came too early is offered again: well within the time that a step waits."""
+OFFERS: Final = 200
+"""A second, of messages that wait: with many of them each waits longer, and new ones are still taken."""
+PATIENT: Final = 10
+"""How often it is offered before it has to make room."""
+MOST_DOUBLINGS: Final = 10
+"""Of a pause: what waits for days must not end in a number that is none."""
 LOOK: Final = 0.5
 """Seconds between two looks whether to stop."""
 LOST_AFTER: Final = 3.0
@@ -111,9 +120,10 @@ class PulsarSubscriber:
     """Hands messages to a handler, one after another. Of several processes with one subscription the broker chooses the
     one that gets a topic's messages; another takes over when it goes (Failover).
 
-    What the handler wants later is kept here, unacknowledged, and the messages of its key behind it: order per key
-    holds over repetitions, and if this process ends the broker delivers them to the next. A batch, which holds messages
-    of one key, is acknowledged when all of it is: of one that is interrupted, all come again.
+    What the handler wants later is kept here, unacknowledged, and behind it what has the same `order`, by itself the
+    same key: that holds over repetitions, and if this process ends the broker delivers them to the next. It may wait
+    for as long as it takes; only where the handler raises time and again is a message given up. A batch, which holds
+    messages of one key, is acknowledged when all of it is: of one that is interrupted, all come again.
 
     `observe(topic, reason)` is told of each failure to listen to a topic: bounded words.
     """
@@ -126,8 +136,10 @@ class PulsarSubscriber:
         delay: float = 1.0,
         longest_delay: float = 30.0,
         timeout: float = 5.0,
+        order: Callable[[Message], str] = lambda message: message.key,
         observe: Callable[[str, str], None] = lambda _topic, _reason: None,
     ) -> None:
+        self._order = order
         self._url, self._timeout, self._observe = url, timeout, observe
         self._redeliveries, self._delay, self._longest_delay = redeliveries, delay, longest_delay
 
@@ -167,10 +179,10 @@ class PulsarSubscriber:
         stop: threading.Event,
     ) -> None:
         """Until told to stop. What is kept for later is kept by the broker too."""
-        deliveries = _Deliveries()
+        deliveries, away = _Deliveries(self._order), 0
         while not stop.is_set():
             pause = deliveries.seconds_to_next(LOOK)
-            if len(deliveries) >= MOST_WAITING:
+            if deliveries.full:
                 stop.wait(pause)
             else:
                 with suppress(Empty):
@@ -178,31 +190,52 @@ class PulsarSubscriber:
             delivery = deliveries.take_due()
             if delivery is None:
                 continue
-            if self._handled(delivery, handle, graveyard) is Verdict.LATER:
-                deliveries.put_back(delivery, min(self._delay * 2**delivery.attempts, self._longest_delay))
-            else:
-                # Crash before this: it comes again, and its handler bears that. Crash after it: it is done. So it is
-                # where the connection was lost meanwhile, and with it the right to acknowledge.
-                with suppress(pulsar.PulsarException):
-                    delivery.consumer.acknowledge(delivery.raw)
-                deliveries.settle(delivery)
+            verdict, seconds = self._handled(delivery, handle, graveyard)
+            if verdict is Verdict.AWAY:
+                deliveries.put_first(delivery)
+                stop.wait(self._pause(away, LONGEST_WAIT))  # no other could be taken either, and none is taken in
+                away += 1
+                continue
+            away = 0
+            in_the_way = deliveries.full and delivery.waits > PATIENT
+            if verdict is Verdict.LATER and not (in_the_way and graveyard.requeue(delivery)):
+                deliveries.put_back(delivery, max(seconds, len(deliveries) / OFFERS))
+                continue
+            # Crash before this: it comes again, and its handler bears that (of one that went to the end of its topic
+            # both come). Crash after it: it is done. So it is where the connection was lost meanwhile, and with it the
+            # right to acknowledge.
+            with suppress(pulsar.PulsarException):
+                delivery.consumer.acknowledge(delivery.raw)
+            deliveries.settle(delivery)
 
-    def _handled(self, delivery: "_Delivery", handle: Callable[[Message], Verdict], graveyard: "_Graveyard") -> Verdict:
-        """The handler's word, or LATER when it failed, or when what is dead cannot be put away now."""
+    def _handled(
+        self, delivery: "_Delivery", handle: Callable[[Message], Verdict], graveyard: "_Graveyard"
+    ) -> tuple[Verdict, float]:
+        """The handler's word, and for LATER in how many seconds. LATER too when it failed, or when what is dead cannot
+        be put away now.
+        """
+        reason = "refused"
         try:
             verdict = handle(delivery.message)
         except Exception:
             logger.exception("a message's handler failed", extra=delivery.described())
-            verdict = Verdict.LATER
-        if verdict is Verdict.LATER and delivery.attempts < self._redeliveries:
-            return verdict
-        if verdict is not Verdict.DONE:
-            reason = "given up" if verdict is Verdict.LATER else "refused"
+            delivery.attempts += 1
+            if delivery.attempts <= self._redeliveries:
+                return Verdict.LATER, self._pause(delivery.attempts - 1, self._longest_delay)
+            verdict, reason = Verdict.DEAD, "given up"
+        if verdict is Verdict.LATER:
+            delivery.waits += 1
+            return verdict, self._pause(delivery.waits - 1, min(LONGEST_WAIT, self._longest_delay))
+        if verdict is Verdict.DEAD:
             try:
                 graveyard.bury(delivery, reason)
             except BrokerUnavailable:
-                return Verdict.LATER
-        return Verdict.DONE
+                return Verdict.LATER, LOOK
+        return verdict, 0.0
+
+    def _pause(self, before: int, longest: float) -> float:
+        """Seconds until the next try after so many before."""
+        return min(self._delay * 2 ** min(before, MOST_DOUBLINGS), longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,13 +455,14 @@ class _Tally:
 class _Delivery:
     """A message in the handler's hands, or waiting for another try."""
 
-    def __init__(self, received: _Received) -> None:
+    def __init__(self, received: _Received, order: Callable[[Message], str]) -> None:
         self.message = _message(received.topic, received.raw)
         self.raw, self.consumer = received.raw, received.consumer
         self.id = str(received.raw.message_id())
-        self.attempts = 0
+        self.size = _size(self.message)
+        self.attempts = self.waits = 0
         # Messages without a key have no order.
-        self.place = (self.message.topic, self.message.key or f"\0{self.id}")
+        self.place = (self.message.topic, order(self.message) or f"\0{self.id}")
 
     def described(self) -> dict[str, Any]:
         trace = accepted(self.message.properties.get(HEADER))
@@ -440,7 +474,9 @@ class _Delivery:
 class _Deliveries:
     """What was received and is not settled: a queue for each key, so that nobody overtakes what waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, order: Callable[[Message], str]) -> None:
+        self._order = order
+        self._bytes = 0
         self._queues: dict[tuple[str, str], deque[_Delivery]] = {}
         self._due: list[tuple[float, int, tuple[str, str]]] = []  # a heap, with each queue once
         self._ticket = count()
@@ -449,15 +485,21 @@ class _Deliveries:
     def __len__(self) -> int:
         return len(self._ids)
 
+    @property
+    def full(self) -> bool:
+        """Whether no more should be taken in."""
+        return len(self._ids) >= MOST_WAITING or self._bytes >= MOST_WAITING_BYTES
+
     def take_in(self, received: _Received) -> None:
         """A message; the broker may repeat one that waits here. Or the word that a topic's come again."""
         if received.raw is None:
             self._forget(received.topic)
             return
-        delivery = _Delivery(received)
+        delivery = _Delivery(received, self._order)
         if (delivery.message.topic, delivery.id) in self._ids:
             return
         self._ids.add((delivery.message.topic, delivery.id))
+        self._bytes += delivery.size
         queue = self._queues.setdefault(delivery.place, deque())
         queue.append(delivery)
         if len(queue) == 1:
@@ -470,11 +512,14 @@ class _Deliveries:
         return self._queues[heappop(self._due)[2]][0]
 
     def put_back(self, delivery: _Delivery, seconds: float) -> None:
-        delivery.attempts += 1
         self._schedule(delivery, seconds)
+
+    def put_first(self, delivery: _Delivery) -> None:
+        heappush(self._due, (0.0, next(self._ticket), delivery.place))
 
     def settle(self, delivery: _Delivery) -> None:
         self._ids.discard((delivery.message.topic, delivery.id))
+        self._bytes -= delivery.size
         queue = self._queues[delivery.place]
         queue.popleft()
         if queue:
@@ -491,6 +536,7 @@ class _Deliveries:
         self._due = [entry for entry in self._due if entry[2][0] != topic]
         heapify(self._due)
         self._ids = {known for known in self._ids if known[0] != topic}
+        self._bytes = sum(delivery.size for queue in self._queues.values() for delivery in queue)
 
     def _schedule(self, delivery: _Delivery, seconds: float) -> None:
         heappush(self._due, (monotonic() + seconds, next(self._ticket), delivery.place))
@@ -516,6 +562,14 @@ class _Graveyard:
         }
         self._publisher.publish([_cut(replace(message, topic=topic, properties={**message.properties, **added}))])
         logger.warning("a message went to the dead letters", extra={**delivery.described(), "reason": reason})
+
+    def requeue(self, delivery: _Delivery) -> bool:
+        """Send it to the end of its own topic, behind what is there: too many wait here. Whether it is there now."""
+        try:
+            self._publisher.publish([delivery.message])
+        except (BrokerUnavailable, MessageRefused):
+            return False
+        return True
 
     def _open(self, topic: str) -> None:
         if topic in self._opened:

@@ -151,9 +151,9 @@ def test_later_is_soon_and_nobody_of_its_key_overtakes(url, topic, publisher):
     assert bodies.index(b"3") < 3, "another key does not wait"
 
 
-def test_later_too_often_and_dead_go_to_the_dead_letters_with_their_story(url, topic, publisher):
+def test_what_fails_too_often_and_what_is_dead_go_to_the_dead_letters_with_their_story(url, topic, publisher):
     publisher.publish([message(topic, 1, "a"), message(topic, 2, "b"), message(topic, 3, "b")])
-    verdicts = {b"1": Verdict.LATER, b"2": Verdict.DEAD, b"3": Verdict.DONE}
+    verdicts = {b"2": Verdict.DEAD, b"3": Verdict.DONE}  # and none for the first: that raises
     with (
         Consumer(quick(url, redeliveries=3), [topic], verdict=lambda each: verdicts[each.body]) as consumer,
         Consumer(quick(url), [dead_letter_topic(topic, "s")], "people") as dead,
@@ -170,6 +170,70 @@ def test_later_too_often_and_dead_go_to_the_dead_letters_with_their_story(url, t
     assert stories[b"2"].properties["REASON"] == "refused"
     assert stories[b"2"].properties["REAL_TOPIC"] == f"persistent://public/default/{topic}"
     assert stories[b"2"].properties["REAL_SUBSCRIPTION"] == "s"
+    with Consumer(quick(url), [topic]) as again:
+        time.sleep(1)
+    assert again.received == []
+
+
+def test_what_comes_later_uses_up_no_attempt_and_what_nothing_can_be_taken_after_keeps_its_place(url, topic, publisher):
+    seen: dict[bytes, int] = {}
+    answers = {b"1": Verdict.LATER, b"2": Verdict.AWAY}
+
+    def verdict(each: Message) -> Verdict:
+        seen[each.body] = seen.get(each.body, 0) + 1
+        return answers.get(each.body, Verdict.DONE) if seen[each.body] < 8 else Verdict.DONE
+
+    with Consumer(quick(url, redeliveries=2), [topic], verdict=verdict) as consumer:
+        publisher.publish([message(topic, 1, "a")])
+        consumer.wait_for(1)
+        publisher.publish([message(topic, 2, "b"), message(topic, 3, "c")])
+        until(lambda: (seen.get(b"1"), seen.get(b"2"), seen.get(b"3")) == (8, 8, 1), "all of them")
+    bodies = consumer.bodies()
+    first = bodies.index(b"2")
+    assert bodies[first : first + 8] == [b"2"] * 8, "nobody else is offered while nothing can be taken"
+    assert not Dead(url, topic).letters()
+
+
+class Dead:
+    """What is in the dead letters, after a moment."""
+
+    def __init__(self, url: str, topic: str) -> None:
+        self._url, self._topic = url, topic
+
+    def letters(self) -> list[bytes]:
+        with Consumer(quick(self._url), [dead_letter_topic(self._topic, "s")], "people") as dead:
+            time.sleep(1)
+        return dead.bodies()
+
+
+def test_who_waits_holds_up_only_what_belongs_to_it(url, topic, publisher):
+    publisher.publish([Message(topic, "same key", body, {}) for body in (b"a1", b"a2", b"b1")])
+    later = {b"a1"}
+    subscriber = quick(url, order=lambda each: each.body[:1].decode())
+    with Consumer(
+        subscriber, [topic], verdict=lambda each: Verdict.LATER if each.body in later else Verdict.DONE
+    ) as consumer:
+        until(lambda: b"b1" in consumer.bodies() and consumer.bodies().count(b"a1") > 2, "the other")
+        assert b"a2" not in consumer.bodies()
+        later.clear()
+        until(lambda: b"a2" in consumer.bodies(), "what was behind it")
+
+
+def test_of_too_many_that_wait_some_go_to_the_end_of_their_topic_and_new_ones_are_taken(
+    url, topic, publisher, monkeypatch
+):
+    monkeypatch.setattr(pulsar_bus, "MOST_WAITING", 5)
+    held, later = [message(topic, n, f"k{n}") for n in range(12)], threading.Event()
+    publisher.publish([*held, message(topic, 99, "new")])
+    with Consumer(
+        quick(url),
+        [topic],
+        verdict=lambda each: Verdict.DONE if each.body == b"99" or later.is_set() else Verdict.LATER,
+    ) as consumer:
+        until(lambda: b"99" in consumer.bodies(), "the new one")
+        later.set()
+        began = len(consumer.received)
+        until(lambda: {*consumer.bodies()[began:]} >= {each.body for each in held}, "all that waited")
     with Consumer(quick(url), [topic]) as again:
         time.sleep(1)
     assert again.received == []

@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from application.messages import Inbox, Relay, Trigger, signal
+from application.messages import Inbox, Relay, Trigger, order_of, signal
 from application.operations import Operations
 from application.ports import Lease, Message, Refused, Verdict
 from application.recovery import claim_due, drive
@@ -19,7 +19,7 @@ from application.trace_context import span_of
 from domain.calls import LARGEST_MESSAGE
 from domain.definition import Await, Publish, Step
 from domain.entities import Saga
-from domain.exceptions import BrokerUnavailable, LeaseLost, MessageRefused
+from domain.exceptions import BrokerUnavailable, LeaseLost, MessageRefused, StoreUnavailable
 from domain.outcomes import Succeeded
 from infrastructure import database_numbers, pulsar_bus
 from infrastructure.definition_store import DefinitionStore
@@ -197,6 +197,29 @@ def test_a_message_that_starts_what_there_is_not_is_put_aside_and_told_of(bench,
     heard = replace(starter(bench, counted), triggers=(replace(STARTS, workflow="nowhere"),))
     assert heard.handle(wanted({"order": {"id": 7}})) is Verdict.DEAD
     assert (counted, "cannot start its saga" in caplog.text) == ([("wanted", "refused")], True)
+
+
+@pytest.mark.parametrize("topic", ["answers", "wanted"])
+def test_while_the_database_is_away_a_message_waits_before_all_others(bench, topic, monkeypatch):
+    saga, counted = started(bench), []
+
+    def away(*_given):
+        raise StoreUnavailable
+
+    message = Message(topic, "k", json.dumps({"type": "done", "saga_id": str(saga.id), "order": {"id": 1}}).encode())
+    with monkeypatch.context() as there:
+        there.setattr(PostgresSagaStore, "look", away)
+        there.setattr(PostgresSagaStore, "create", away)
+        assert starter(bench, counted).handle(message) is Verdict.AWAY
+    assert starter(bench, counted).handle(message) is Verdict.DONE
+    assert [result for _, result in counted] == ["store_away", "taken" if topic == "answers" else "started"]
+
+
+def test_messages_keep_their_order_within_their_saga_and_where_they_have_none_within_their_key(bench):
+    saga = started(bench)
+    assert order_of(replace(answer(saga), key="the desk")) == str(saga.id)
+    for body in (b"\xff", b"[]", b"{}", b'{"saga_id": 7}', b'"text"'):
+        assert order_of(Message("t", "the desk", body)) == "the desk"
 
 
 @pytest.mark.parametrize("topic", ["answers", "wanted"])
