@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from logging import getLogger
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from domain.exceptions import (
     SagaNotFound,
     StoreUnavailable,
     TemplateError,
+    TopicsUnavailable,
     WorkflowUnknown,
 )
 from domain.sentences import said
@@ -30,29 +32,47 @@ from domain.templates import render
 
 logger = getLogger("saga")
 BATCH = 500
+SHUT = 5.0
+"""Seconds for which a topic is left alone that the broker does not take."""
 MEETINGS = 5
 """How often somebody else may be faster before the message is to come again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Sends what checkpoints have put into the outbox: at least once, and each saga's in order."""
+    """Sends what checkpoints have put into the outbox: at least once, and each saga's in order on each topic.
+
+    What is for a topic that the broker does not take now waits, in its order; it is asked for again after a while.
+    """
 
     outbox: Outbox
     publisher: Publisher
+    clock: Callable[[], float] = monotonic
+    shut: dict[str, float] = field(default_factory=dict)
+    """Topics that the broker does not take, and until when they are left alone. Forgotten with the process: then they
+    are tried at once."""
 
     def send_some(self) -> int:
         """Send the oldest messages; how many were looked at. One that no broker would take is put aside, the others go
-        out at the next turn. Raises BrokerUnavailable, with all of them still in the outbox.
+        out at the next turn. Raises BrokerUnavailable, with all of them still in the outbox; not where
+        the broker takes only some topics' messages: the others wait there.
         """
         if not self.outbox.lead():
             return 0
-        waiting = self.outbox.waiting(BATCH)
+        for topic in [topic for topic, until in self.shut.items() if until <= self.clock()]:
+            del self.shut[topic]
+        waiting = self.outbox.waiting(BATCH, self.shut)
         if waiting:
             # Crash between the two: they are sent again, and whoever reads them drops what it has seen, by its key.
             try:
                 self.publisher.publish([each.message for each in waiting])
                 self.outbox.sent(waiting)
+            except TopicsUnavailable as partly:
+                # Crash before this: all are sent again, as above. Crash after it: what was not sent is still there.
+                # Nothing that comes later for such a topic goes out before it, since the topic is left alone.
+                self.outbox.sent([each for place, each in enumerate(waiting) if place not in partly.reasons])
+                until = self.clock() + SHUT
+                self.shut.update({waiting[place].message.topic: until for place in partly.reasons})
             except MessageRefused as refused:
                 # Crash before one is put aside: it is refused again. Crash after it: it is put aside, and that one row
                 # is what its saga, the console and the metrics show, so that none of them can miss it.

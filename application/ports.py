@@ -1,6 +1,6 @@
 """What the use cases need from the outside, as they see it. Adapters are in infrastructure/; tests bring their own."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -204,8 +204,9 @@ class Publisher(Protocol):
     def publish(self, messages: Sequence[Message]) -> None:
         """Send all, in order per topic and key; return when the broker has acknowledged every one.
 
-        Raises BrokerUnavailable if not all were acknowledged in time; some may have been sent. Raises MessageRefused
-        with those that no broker would take; none was sent.
+        Raises BrokerUnavailable if not all were acknowledged in time; some may have been sent. Raises
+        TopicsUnavailable, a kind of it, with those for topics that the broker does not take now; all others were sent.
+        Raises MessageRefused with those that it would never take; to send the others again is right.
         """
 
 
@@ -234,8 +235,8 @@ class Outbox(Protocol):
     def lead(self) -> bool:
         """Whether this process is the one that empties the outbox; only one is, so that the order holds."""
 
-    def waiting(self, limit: int) -> list[Outgoing]:
-        """The oldest messages."""
+    def waiting(self, limit: int, but: Collection[str] = ()) -> list[Outgoing]:
+        """The oldest messages, but those for these topics."""
 
     def sent(self, messages: Sequence[Outgoing]) -> None:
         """The broker has them."""

@@ -135,6 +135,17 @@ class BrokerUnavailable(SagaError):
     code = "broker_unavailable"
 
 
+class TopicsUnavailable(BrokerUnavailable):
+    """The message broker does not take what is for some topics. Everything else was sent."""
+
+    code = "topics_unavailable"
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        """Why, by the place of each message that was not sent, or not for certain, among those that were to be."""
+        self.reasons = dict(reasons)
+        super().__init__("; ".join(dict.fromkeys(self.reasons.values())))
+
+
 class StoreUnavailable(SagaError):
     """The saga database does not answer. What was started goes on by itself when it is back."""
 

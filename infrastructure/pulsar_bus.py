@@ -8,9 +8,10 @@ goes on soon after the broker is back. Nothing is opened before it is used, so t
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count, islice
 from queue import Empty, Full, Queue
@@ -21,7 +22,7 @@ import pulsar
 
 from application.ports import Message, Verdict
 from application.trace_context import HEADER, accepted
-from domain.exceptions import BrokerUnavailable, MessageRefused
+from domain.exceptions import BrokerUnavailable, MessageRefused, TopicsUnavailable
 
 logger = logging.getLogger("saga.bus")
 
@@ -52,9 +53,12 @@ LOST_AFTER: Final = 3.0
 REFUSED_AGAIN: Final = 30.0
 """Seconds until a topic is asked for again that the broker is there for, and does not give."""
 _OF_THE_CONNECTION: Final = (
-    pulsar.ConnectError, pulsar.Timeout, pulsar.NotConnected, pulsar.AlreadyClosed, pulsar.ReadError, pulsar.Interrupted
+    pulsar.ConnectError, pulsar.NotConnected, pulsar.AlreadyClosed, pulsar.ReadError, pulsar.Interrupted,
+    pulsar.AuthenticationError, pulsar.Timeout
 )  # fmt: skip
 """What says nothing about a topic. Everything else does."""
+_LOST: Final = frozenset(each.__name__ for each in _OF_THE_CONNECTION[:-1])
+"""The same, of a message that was given away; there a timeout may be one topic's."""
 DEAD_LETTERS: Final = "dead-letters"
 """A subscription of every dead-letter topic: without one a broker may forget what is published there."""
 
@@ -72,28 +76,50 @@ class PulsarPublisher:
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
         self._state = _State("publisher", url)
+        self._shut: dict[str, _State] = {}
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Send all, in order per topic and key; return when the broker has acknowledged every one.
 
         Raises BrokerUnavailable when that takes longer than the time (for each 500 of them): some may have been sent,
-        and to send all of them again, in the same order, is right. Raises MessageRefused with those that are too large
-        for any broker, or whose topic cannot be one: none was sent.
+        and to send all of them again, in the same order, is right. Raises TopicsUnavailable with those of topics for
+        which the broker takes nothing (no permission, no such topic, a quota): of each all that were not acknowledged
+        and what follows them, so that the same holds for them; every other was sent. Raises MessageRefused with those
+        that are too large for any broker, or whose topic cannot be one: none was sent; and with those that are too
+        large for this one: to send the others again, in the same order, is right.
         """
         _require_sendable(messages)
         if not messages:
             return
         connection = self._connected()
+        unsent: dict[int, str] = {}
         try:
-            connection.open(messages)
-            rest = iter(messages)
+            shut = connection.open(messages)
+            rest = iter(enumerate(messages))
             while chunk := list(islice(rest, CHUNK)):
-                connection.send(chunk)
+                going = [message for _, message in chunk if message.topic not in shut]
+                # Whoever fails here has what follows of it left alone too, so that it keeps its order.
+                failed, too_large = connection.send(going)
+                if too_large:
+                    places = [at for at, message in chunk if message.topic not in shut]
+                    raise MessageRefused({places[place]: reason for place, reason in too_large.items()})
+                shut |= failed
+                unsent |= {at: shut[message.topic] for at, message in chunk if message.topic in shut}
         except (pulsar.PulsarException, _NotAcknowledged) as error:
             self._forget(connection)
             self._state.lost(error)
             raise BrokerUnavailable(f"The broker at {self._url} did not take a message: {_told(error)}") from error
         self._state.well()
+        self._tell({message.topic for message in messages}, shut)
+        if unsent:
+            raise TopicsUnavailable(unsent)
+
+    def _tell(self, topics: set[str], shut: Mapping[str, str]) -> None:
+        """What changed for single topics."""
+        for topic, reason in shut.items():
+            self._shut.setdefault(topic, _State("publisher", self._url, topic=topic)).refused(reason)
+        for topic in (topics - set(shut)) & set(self._shut):
+            self._shut.pop(topic).well()
 
     def close(self) -> None:
         """End the connection; what is published afterwards opens another."""
@@ -380,29 +406,46 @@ class _Connection:
         self._lock = threading.Lock()
         self._producers: dict[str, pulsar.Producer] = {}
 
-    def open(self, messages: Sequence[Message]) -> None:
-        """Make ready to send them. Raises PulsarException, or MessageRefused for topics that no broker would have."""
-        reasons: dict[str, str] = {}
+    def open(self, messages: Sequence[Message]) -> dict[str, str]:
+        """Make ready to send them; the topics that the broker does not give, and why.
+
+        Raises PulsarException when it is the connection that fails, or MessageRefused for topics that no broker has.
+        """
+        impossible: dict[str, str] = {}
+        shut: dict[str, str] = {}
         for topic in dict.fromkeys(message.topic for message in messages):
             try:
                 self._producer(topic)
             except pulsar.InvalidTopicName:
-                reasons[topic] = f"{topic!r} cannot be the name of a topic"
-        if reasons:
-            raise MessageRefused({at: reasons[m.topic] for at, m in enumerate(messages) if m.topic in reasons})
+                impossible[topic] = f"{topic!r} cannot be the name of a topic"
+            except _OF_THE_CONNECTION:
+                raise
+            except pulsar.PulsarException as error:
+                shut[topic] = _told(error)
+        if impossible:
+            raise MessageRefused({at: impossible[m.topic] for at, m in enumerate(messages) if m.topic in impossible})
+        return shut
 
-    def send(self, messages: Sequence[Message]) -> None:
-        """Send, and wait for every acknowledgement. Raises PulsarException or _NotAcknowledged."""
+    def send(self, messages: Sequence[Message]) -> tuple[dict[str, str], dict[int, str]]:
+        """Send, and wait for every acknowledgement; the topics of which some were not, and why, and so the places of
+        those that are too large for this broker.
+
+        Raises PulsarException or _NotAcknowledged when that says nothing about single topics.
+        """
         producers = [self._producer(message.topic) for message in messages]
-        tally = _Tally(len(messages))
-        for message, producer in zip(messages, producers, strict=True):
+        tally = _Tally([message.topic for message in messages])
+        for at, (message, producer) in enumerate(zip(messages, producers, strict=True)):
             producer.send_async(
                 message.body,
-                tally.count,
+                partial(tally.count, at),
                 properties=dict(message.properties) or None,
                 partition_key=message.key or None,
             )
-        tally.wait(self._timeout + SLACK)
+        failed, too_large = tally.wait(self._timeout + SLACK)
+        for topic in failed:
+            with self._lock, suppress(pulsar.PulsarException):
+                self._producers.pop(topic).close()  # and with it whatever is still on its way: it comes again in order
+        return failed, too_large
 
     def close(self) -> None:
         with suppress(pulsar.PulsarException):
@@ -430,26 +473,47 @@ class _NotAcknowledged(Exception):
 class _Tally:
     """Counts acknowledgements, which come on the client's threads."""
 
-    def __init__(self, expected: int) -> None:
-        self._missing = expected
-        self._failure: Any = None
+    def __init__(self, topics: Sequence[str]) -> None:
+        self._topics = topics
+        self._results: dict[int, str] = {}
+        self._lost: str | None = None
         self._changed = threading.Condition()
 
-    def count(self, result: Any, _message_id: Any) -> None:
+    def count(self, at: int, result: Any, _message_id: Any) -> None:
+        name = getattr(result, "name", str(result))
         with self._changed:
-            self._missing -= 1
-            if result != pulsar.Result.Ok:
-                self._failure = result
-            if self._failure is not None or self._missing == 0:
+            self._results[at] = name
+            if name in _LOST:
+                self._lost = name
+            if self._lost is not None or len(self._results) == len(self._topics):
                 self._changed.notify()
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> tuple[dict[str, str], dict[int, str]]:
+        """The topics that failed by themselves, and the messages that are too large, and why.
+
+        Raises _NotAcknowledged: the connection failed, or everything did.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._failure is not None or self._missing == 0, seconds)
-            if self._failure is not None:
-                raise _NotAcknowledged(getattr(self._failure, "name", str(self._failure)))
-            if self._missing:
-                raise _NotAcknowledged(f"{self._missing} not acknowledged after {seconds:.0f} s")
+            done = self._changed.wait_for(
+                lambda: self._lost is not None or len(self._results) == len(self._topics), seconds
+            )
+            results = dict(self._results)
+        if self._lost is not None:
+            raise _NotAcknowledged(self._lost)
+        late = f"not acknowledged after {seconds:.0f} s"
+        failed: dict[str, str] = {}
+        too_large = {
+            at: f"It is larger than what the broker takes for {self._topics[at]}"
+            for at, name in results.items()
+            if name == pulsar.Result.MessageTooBig.name
+        }
+        for at, topic in enumerate(self._topics):
+            if at not in too_large and (name := results.get(at, late)) != pulsar.Result.Ok.name:
+                failed.setdefault(topic, name)
+        slow = not done or pulsar.Result.Timeout.name in failed.values()
+        if slow and failed.keys() == set(self._topics):  # nobody is there
+            raise _NotAcknowledged(next(iter(failed.values())))
+        return failed, too_large
 
 
 class _Delivery:
@@ -607,7 +671,7 @@ class _State:
     def refused(self, reason: object) -> None:
         """The broker is there, and does not give what was asked of it."""
         if self._changes("refused"):
-            more = {**self._facts, "reason": _told(reason), "retry_in": REFUSED_AGAIN}
+            more = {**self._facts, "reason": _told(reason)}
             logger.error("%s: the broker does not give the topic", self._who, extra=more)
 
     def _changes(self, now: str) -> bool:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import pulsar
 import pytest
 
 from application.ports import Message, Verdict
 from devstack import broker
 from devstack.processes import free_port
-from domain.exceptions import BrokerUnavailable, MessageRefused
+from domain.exceptions import BrokerUnavailable, MessageRefused, TopicsUnavailable
 from infrastructure import pulsar_bus
 from infrastructure.pulsar_bus import PulsarPublisher, PulsarSubscriber, PulsarTail, dead_letter_topic
 
@@ -317,6 +318,78 @@ def test_a_topic_that_cannot_be_one_is_refused_with_its_messages_only(url, topic
     publisher.publish([message(topic, 5)])
     with Consumer(quick(url), [topic]) as consumer:
         assert consumer.wait_for(1) == [b"5"]
+
+
+class Stubborn:
+    """A producer that the broker takes nothing from, or the first few messages only."""
+
+    def __init__(self, real, result, most: int = 0) -> None:
+        self._real, self._result, self._left = real, result, most
+
+    def send_async(self, body, callback, **options) -> None:
+        self._left -= 1
+        if self._left >= 0:
+            self._real.send_async(body, callback, **options)
+        else:
+            callback(self._result, None)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+def forbidden(monkeypatch, topic: str, how) -> None:
+    create = pulsar.Client.create_producer
+
+    def made(self, name, **options):
+        if name != topic:
+            return create(self, name, **options)
+        if isinstance(how, Exception):
+            raise how
+        return how(create(self, name, **options))
+
+    monkeypatch.setattr(pulsar.Client, "create_producer", made)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pulsar.AuthorizationError("no permission"),
+        pulsar.TopicNotFound("none is made by itself"),
+        lambda real: Stubborn(real, pulsar.Result.ProducerBlockedQuotaExceededException),
+        lambda real: Stubborn(real, pulsar.Result.TopicTerminated, most=2),
+        lambda real: Stubborn(real, pulsar.Result.Timeout),
+    ],
+    ids=["permission", "missing", "quota", "in the middle", "silent"],
+)
+def test_a_topic_that_the_broker_takes_nothing_for_holds_up_its_own_messages_only(  # noqa: PLR0917
+    url, topic, publisher, monkeypatch, caplog, how
+):
+    monkeypatch.setattr(pulsar_bus, "CHUNK", 4)
+    shut = f"{topic}-shut"
+    sent = [message((topic, shut)[n % 2], n) for n in range(12)]
+    with monkeypatch.context() as there:
+        forbidden(there, shut, how)
+        for _ in range(2):
+            with pytest.raises(TopicsUnavailable) as caught, caplog.at_level("ERROR", "saga.bus"):
+                publisher.publish(sent)
+            assert {sent[at].topic for at in caught.value.reasons} == {shut}
+            missing = [sent[at] for at in sorted(caught.value.reasons)]
+            assert missing == [each for each in sent if each.topic == shut][-len(missing) :]
+    assert [record.topic for record in caplog.records if record.levelname == "ERROR"] == [shut], "told of once"
+    publisher.publish(missing)
+    with Consumer(quick(url), [topic, shut]) as consumer:
+        until(lambda: set(numbers(consumer.bodies())) == set(range(12)), "all of them")
+    for where in (topic, shut):
+        there = numbers([each.body for each in consumer.received if each.topic == where])
+        assert there == sorted(there)
+
+
+def test_a_message_that_is_too_large_for_this_broker_is_refused_alone(topic, publisher, monkeypatch):
+    monkeypatch.setattr(pulsar_bus, "CHUNK", 2)
+    forbidden(monkeypatch, topic, lambda real: Stubborn(real, pulsar.Result.MessageTooBig, most=3))
+    with pytest.raises(MessageRefused, match=topic) as caught:
+        publisher.publish([message(topic, n) for n in range(6)])
+    assert list(caught.value.reasons) == [3]
 
 
 def test_a_message_that_is_too_large_for_the_dead_letters_goes_there_without_its_end(

@@ -19,7 +19,7 @@ from application.trace_context import span_of
 from domain.calls import LARGEST_MESSAGE
 from domain.definition import Await, Publish, Step
 from domain.entities import Saga
-from domain.exceptions import BrokerUnavailable, LeaseLost, MessageRefused, StoreUnavailable
+from domain.exceptions import BrokerUnavailable, LeaseLost, MessageRefused, StoreUnavailable, TopicsUnavailable
 from domain.outcomes import Succeeded
 from infrastructure import database_numbers, pulsar_bus
 from infrastructure.definition_store import DefinitionStore
@@ -56,13 +56,17 @@ class Broker:
     def __init__(self) -> None:
         self.sent: list[Message] = []
         self.up, self.most = True, 10**6
+        self.shut: dict[str, str] = {}
 
     def publish(self, messages):
         if not self.up:
             raise BrokerUnavailable
         if too_large := {at: "too large" for at, each in enumerate(messages) if len(each.body) > self.most}:
             raise MessageRefused(too_large)
-        self.sent += messages
+        unsent = {at: self.shut[each.topic] for at, each in enumerate(messages) if each.topic in self.shut}
+        self.sent += [each for at, each in enumerate(messages) if at not in unsent]
+        if unsent:
+            raise TopicsUnavailable(unsent)
 
 
 @pytest.fixture
@@ -367,6 +371,28 @@ def test_a_message_that_no_broker_takes_is_put_aside_and_holds_up_nobody(bench, 
     assert "put aside" in caplog.text
     [refused] = relay.outbox.refused()
     assert refused == Refused(large.id, saga.id, large.seq, "commands", "too large")
+
+
+def test_a_topic_that_the_broker_does_not_take_holds_up_its_own_messages_only(bench, broker, monkeypatch):
+    monkeypatch.setattr("application.messages.BATCH", 3)
+    now = [0.0]
+    relay = Relay(PostgresOutbox(), broker, clock=lambda: now[0])
+    sagas = [started(bench) for _ in range(4)]
+    broker.shut = {"saga-events": "no permission"}
+    for _ in range(20):
+        relay.send_some()
+    assert [command["saga_id"] for command in commands(broker)] == [str(saga.id) for saga in sagas]
+    held = OutboxRow.objects.filter(topic="saga-events").count()
+    assert held == OutboxRow.objects.count() == sum(saga.seq for saga in sagas)
+
+    broker.shut, before = {}, len(broker.sent)
+    assert relay.send_some() == 0, "it is left alone for a while"
+    now[0] += 5
+    while relay.send_some():
+        pass
+    told = [(message.key, json.loads(message.body)["seq"]) for message in broker.sent[before:]]
+    assert told == sorted(told, key=lambda each: ([str(saga.id) for saga in sagas].index(each[0]), each[1]))
+    assert (len(told), OutboxRow.objects.count()) == (held, 0)
 
 
 @pytest.mark.parametrize("what", ["retry", "drop"])
