@@ -118,8 +118,9 @@ class PulsarPublisher:
         """What changed for single topics."""
         for topic, reason in shut.items():
             self._shut.setdefault(topic, _State("publisher", self._url, topic=topic)).refused(reason)
-        for topic in (topics - set(shut)) & set(self._shut):
-            self._shut.pop(topic).well()
+        for topic in topics - set(shut):
+            if open_again := self._shut.pop(topic, None):
+                open_again.well()
 
     def close(self) -> None:
         """End the connection; what is published afterwards opens another."""
@@ -442,9 +443,11 @@ class _Connection:
                 partition_key=message.key or None,
             )
         failed, too_large = tally.wait(self._timeout + SLACK)
-        for topic in failed:
-            with self._lock, suppress(pulsar.PulsarException):
-                self._producers.pop(topic).close()  # and with it whatever is still on its way: it comes again in order
+        with self._lock:
+            ended = [self._producers.pop(topic) for topic in failed if topic in self._producers]
+        for producer in ended:  # and with each whatever is still on its way: it comes again, in its order
+            with suppress(pulsar.PulsarException):
+                producer.close()
         return failed, too_large
 
     def close(self) -> None:

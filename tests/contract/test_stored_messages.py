@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from io import StringIO
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 
 from application.messages import Inbox, Relay, Trigger, order_of, signal
 from application.operations import Operations
@@ -26,6 +27,7 @@ from infrastructure.definition_store import DefinitionStore
 from infrastructure.models import OutboxRow
 from infrastructure.outbox_store import PostgresOutbox
 from infrastructure.saga_store import PostgresSagaStore
+from interfaces.management.commands import saga_worker
 from tests.support.dialogue import ANNA, START, step, workflow
 from tests.support.driving import Bench
 from tests.support.stored_sagas import MINUTE, lease
@@ -217,6 +219,14 @@ def test_while_the_database_is_away_a_message_waits_before_all_others(bench, top
         assert starter(bench, counted).handle(message) is Verdict.AWAY
     assert starter(bench, counted).handle(message) is Verdict.DONE
     assert [result for _, result in counted] == ["store_away", "taken" if topic == "answers" else "started"]
+
+
+def test_a_worker_whose_database_is_away_takes_no_attempt_of_a_message():
+    def away(_message):
+        raise OperationalError("the connection was lost")
+
+    asked = SimpleNamespace(handle=away)
+    assert saga_worker._taken(asked, Message("answers", "k", b"{}")) is Verdict.AWAY
 
 
 def test_messages_keep_their_order_within_their_saga_and_where_they_have_none_within_their_key(bench):
