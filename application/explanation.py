@@ -1,6 +1,7 @@
 """Why a saga stands where it does, in words for the person who looks at it: what it waits for, whether it moves."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from application.ports import Seen
@@ -16,6 +17,64 @@ _VERBS = {Action.DO: said("the call"), Action.UNDO: said("the undo"), Action.INQ
 
 def explain(seen: Seen, now: datetime) -> Sentence:
     """One paragraph. Times are UTC."""
+    left = unsent(seen)
+    but = said("That is so but for what was not sent.") if seen.saga.finished and left and left[0].action else ""
+    return joined(_standing(seen, now), but, *(_unsent(each) for each in left))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsent:
+    """A message of a saga that no broker would take: a step's, by what it was to do, or word of an event (no `action`).
+
+    `number` is its own in the outbox, for `manage.py saga_outbox`.
+    """
+
+    number: int
+    step: str | None
+    item: int | None
+    action: Action | None
+    topic: str
+    reason: str
+
+
+def unsent(seen: Seen) -> list[Unsent]:
+    """The saga's messages that were put aside, a step's first: those have an effect that is not there."""
+    found = []
+    for each in seen.unsent:
+        event = seen.saga.history[each.seq - 1]
+        is_step = event.type is EventType.MESSAGE_PUBLISHED and event.service == each.topic
+        found.append(
+            Unsent(
+                number=each.number,
+                step=event.step,
+                item=event.item,
+                action=event.action if is_step else None,
+                topic=each.topic,
+                reason=each.reason,
+            )
+        )
+    return sorted(found, key=lambda each: each.action is None)
+
+
+def _unsent(message: Unsent) -> Sentence:
+    place = message.step if message.item is None else f"{message.step}[{message.item}]"
+    what = said("word of an event")
+    if message.action:
+        verb = _VERBS[Action.UNDO] if message.action is Action.UNDO else said("the message")
+        what = said("%(call)s of %(place)s", call=verb, place=place)
+    retry, drop = (f"manage.py saga_outbox {verb} {message.number}" for verb in ("retry", "drop"))
+    return said(
+        "NOT SENT: %(what)s to %(topic)s, since no broker takes it: %(reason)s. It stays undone until it is sent "
+        "(%(retry)s), or let go when its readers know by other means (%(drop)s --reason ...).",
+        what=what,
+        topic=message.topic,
+        reason=message.reason,
+        retry=retry,
+        drop=drop,
+    )
+
+
+def _standing(seen: Seen, now: datetime) -> Sentence:
     saga = seen.saga
     if saga.finished:
         return _ended(saga)

@@ -1,6 +1,6 @@
 """What the use cases need from the outside, as they see it. Adapters are in infrastructure/; tests bring their own."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -59,12 +59,27 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that was put aside: no broker would take it. `seq` is the saga's event that has it."""
+
+    number: int
+    saga_id: UUID
+    seq: int
+    topic: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """A saga and who drives it: `driven_until` is when its lease expires, None when nobody has one."""
+    """A saga and who drives it: `driven_until` is when its lease expires, None when nobody has one.
+
+    `unsent`: its messages that were put aside. What they were to do is not done, whatever the saga's status says.
+    """
 
     saga: Saga
     owner: str | None
     driven_until: datetime | None
+    unsent: tuple[Refused, ...] = ()
 
 
 class SagaStore(Protocol):
@@ -178,7 +193,8 @@ class Verdict(StrEnum):
     """What becomes of a message that was looked at."""
 
     DONE = "done"
-    LATER = "later"  # deliver it again in a while; to the dead letters in the end
+    LATER = "later"  # it is too early for this one: deliver it again in a while, for as long as it takes
+    AWAY = "away"  # no message can be taken now: deliver this one again before any other
     DEAD = "dead"  # to the dead letters at once
 
 
@@ -188,8 +204,9 @@ class Publisher(Protocol):
     def publish(self, messages: Sequence[Message]) -> None:
         """Send all, in order per topic and key; return when the broker has acknowledged every one.
 
-        Raises BrokerUnavailable if not all were acknowledged in time; some may have been sent. Raises MessageRefused
-        with those that no broker would take; none was sent.
+        Raises BrokerUnavailable if not all were acknowledged in time; some may have been sent. Raises
+        TopicsUnavailable, a kind of it, with those for topics that the broker does not take now; all others were sent.
+        Raises MessageRefused with those that it would never take; to send the others again is right.
         """
 
 
@@ -199,7 +216,9 @@ class Subscriber(Protocol):
     def consume(
         self, topics: Sequence[str], subscription: str, handle: Callable[[Message], Verdict], stop: Event
     ) -> None:
-        """Hand every message to `handle` until `stop` is set."""
+        """Hand every message to `handle` until `stop` is set. One on which that raises comes again, and goes to the
+        dead letters in the end.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,25 +229,14 @@ class Outgoing:
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A message that was put aside: no broker would take it. `seq` is the saga's event that has it."""
-
-    number: int
-    saga_id: UUID
-    seq: int
-    topic: str
-    reason: str
-
-
 class Outbox(Protocol):
     """Messages that checkpoints have stored, in their order, until the broker has them."""
 
     def lead(self) -> bool:
         """Whether this process is the one that empties the outbox; only one is, so that the order holds."""
 
-    def waiting(self, limit: int) -> list[Outgoing]:
-        """The oldest messages."""
+    def waiting(self, limit: int, but: Collection[str] = ()) -> list[Outgoing]:
+        """The oldest messages, but those for these topics."""
 
     def sent(self, messages: Sequence[Outgoing]) -> None:
         """The broker has them."""
@@ -236,8 +244,8 @@ class Outbox(Protocol):
     def put_aside(self, message: Outgoing, reason: str) -> None:
         """No broker would take it: kept for a person, out of the others' way."""
 
-    def refused(self) -> list[Refused]:
-        """The messages that were put aside, in their order."""
+    def refused(self, limit: int | None = None) -> list[Refused]:
+        """The messages that were put aside, in their order; the first of them with a limit."""
 
     def settle(self, number: int, *, send: bool) -> bool:
         """Send one of them after all, or let it go; False when there is no such."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from application.ports import Definitions
 from domain.definition import SagaDefinition
+from domain.definition_faults import topic_faults
 from domain.definition_reader import read_definition
 from domain.exceptions import DefinitionInvalid, WorkflowShipped, WorkflowUnknown
 from domain.lint import NO_BROKER, Finding, Limits, lint
@@ -28,7 +29,7 @@ class Publisher:
 
     def examine(self, content: Any) -> SagaDefinition:
         """The definition that this JSON says, if it could run. Raises DefinitionInvalid with every fault."""
-        return self._examined(content, self._service_faults)
+        return self._examined(content, lambda d: [*self._service_faults(d), *self._name_faults(d)])
 
     def publish(
         self, content: Any, *, by: str, dry_run: bool = False, shipped: bool = False
@@ -39,7 +40,9 @@ class Publisher:
         under a name that ships, unless just that is meant (`shipped`). New sagas start under it at once where it was
         stored, within a second in every other process.
         """
-        definition = self._examined(content, lambda d: [*self._service_faults(d), *self._topic_faults(d)])
+        definition = self._examined(
+            content, lambda d: [*self._service_faults(d), *self._name_faults(d), *self._topic_faults(d)]
+        )
         is_new = self.definitions.would_add(definition)
         if is_new and definition.name in self.shipped and not shipped:
             raise WorkflowShipped(
@@ -70,6 +73,11 @@ class Publisher:
                 if request and request.service not in self.services:
                     place, there_is = f"steps[{index}].{name}.service", ", ".join(sorted(self.services))
                     yield f"{place}: no URL is configured for {request.service!r}; there is {there_is}"
+
+    def _name_faults(self, definition: SagaDefinition) -> list[str]:
+        """Topics that no broker could have. What is stored already may stay: its sagas are still run."""
+        faults = topic_faults(definition)
+        return faults if faults and not self._is_stored(definition) else []
 
     def _topic_faults(self, definition: SagaDefinition) -> list[str]:
         """What is stored already may stay: it shipped, or there was a broker."""

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from application.correlation import RULE, acceptable
 from application.ports import (
     Clock,
     Definitions,
@@ -106,6 +107,8 @@ class SagaOrchestrator:
         Raises WorkflowUnknown, BrokerMissing and InputInvalid, having stored nothing, and IdempotencyConflict when the
         key was used for another request.
         """
+        if not acceptable(request.correlation_id):  # no call could carry it
+            raise InputInvalid({"correlation_id": [RULE]})
         definition, now = self._definition(request), self.clock.now()
         until = now + timedelta(seconds=min(request.wait, wait_limit(definition)))
         try:

@@ -17,7 +17,11 @@ METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 WORKFLOW_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 SERVICE_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-TOPIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,200}")
+_TOPIC_PART = "[A-Za-z0-9][A-Za-z0-9._-]*"
+TOPIC_NAME = re.compile(rf"(?=.{{1,200}}\Z)(?:(?:(?:non-)?persistent://)?{_TOPIC_PART}/{_TOPIC_PART}/)?{_TOPIC_PART}")
+TOPIC_SHAPE = "name, tenant/namespace/name or persistent://tenant/namespace/name, of letters, digits and ._-"
+STORED_TOPIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,200}")
+"""What earlier releases took for a topic: a version that has one is still read, since its sagas are still run."""
 STATE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 PATH_TEXT = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;:=@%-]*")
 LONGEST = 366 * 86_400
@@ -42,6 +46,12 @@ def find_faults(definition: "SagaDefinition") -> list[str]:
             faults.append(f"steps[{index}].name: {step.name!r} is used twice; give each step its own name")
         known.add(step.name)
     return [*faults, *_business_id_faults(definition.business_ids, known)]
+
+
+def topic_faults(definition: "SagaDefinition") -> list[str]:
+    """The topics that no broker could have, as `path: what is wrong`; a new version may have none of them."""
+    named = definition.topics().items()
+    return [f"{place}: {topic!r} must be {TOPIC_SHAPE}" for place, topic in named if not TOPIC_NAME.fullmatch(topic)]
 
 
 def _whole_faults(definition: "SagaDefinition") -> Iterator[str]:
@@ -241,16 +251,16 @@ def _whole(template: object) -> bool:
 
 
 def _publish_faults(message: "Publish", where: str, scope: "_Scope") -> Iterator[str]:
-    if not TOPIC_NAME.fullmatch(message.topic):
-        yield f"{where}.topic: {message.topic!r} must be letters, digits and ._-/:"
+    if not STORED_TOPIC_NAME.fullmatch(message.topic):
+        yield f"{where}.topic: {message.topic!r} must be {TOPIC_SHAPE}"
     if not isinstance(message.body, Mapping):
         yield f"{where}.body: must be an object"
     yield from _value_faults(message.body, f"{where}.body", scope)
 
 
 def _await_faults(awaits: "Await") -> Iterator[str]:
-    if awaits.topic is not None and not TOPIC_NAME.fullmatch(awaits.topic):
-        yield f".awaits.topic: {awaits.topic!r} must be letters, digits and ._-/:"
+    if awaits.topic is not None and not STORED_TOPIC_NAME.fullmatch(awaits.topic):
+        yield f".awaits.topic: {awaits.topic!r} must be {TOPIC_SHAPE}"
     if not awaits.types or not all(STEP_NAME.fullmatch(kind) for kind in awaits.types):
         yield ".awaits.types: must be one or more names: letters, digits and _, beginning with a letter"
     yield from _time_faults(awaits.timeout, ".awaits.timeout")

@@ -13,6 +13,7 @@ from domain.decisions import Answer
 from domain.definition import Publish, Request, SagaDefinition, Step
 from domain.events import FORWARD, Action, EventType, SagaEvent, SagaStatus
 from domain.exceptions import NotAllowed
+from domain.judgement import judge
 from domain.operations import By, Operated
 from domain.outcomes import CallFacts, Outcome, Postponed, Rejected, Succeeded, Unavailable, Unknown
 from domain.progress import Origin
@@ -133,6 +134,31 @@ class Saga(Operated):
                 break
         return self._take()
 
+    def awaits_later(self, message: Mapping[str, Any], topic: str) -> bool:
+        """Whether a step that has not begun to wait will wait for such a message: then it must be delivered again.
+
+        Not once the saga has turned back or ended; and not for a message that a step has taken already, by what it
+        made of it, or could have taken had no person settled that step: those are duplicates, or late.
+        """
+        if self.finished or SagaStatus.COMPENSATING in {self.status, self.held_from if self.held else None}:
+            return False
+        waiting = [step for step in self.definition.steps if _answers(step, message, topic)]
+        ahead = self.definition.steps[self._position :]
+        return any(step in ahead for step in waiting) and not any(
+            self._is_settled_by(step, message) for step in waiting if step not in ahead
+        )
+
+    def _is_settled_by(self, step: Step, message: Mapping[str, Any]) -> bool:
+        works = self._works[step.name]
+        if not works:
+            return False  # it was left out, and waited for nothing
+        answered = judge(step, self._scope(works[0]), Succeeded(dict(message)))
+        by_message = any(
+            event.step == step.name and event.action is Action.AWAIT and event.type is EventType.STEP_SUCCEEDED
+            for event in self.history
+        )
+        return not by_message or (isinstance(answered, Succeeded) and answered.output == self.outputs[step.name])
+
     def postpone(self, postponed: Postponed, now: datetime, of: Task) -> list[SagaEvent]:
         """Put a due call off that was not made.
 
@@ -171,3 +197,7 @@ class Saga(Operated):
         self._emit_deadline(now)
         self._continue(now)
         return self._take()
+
+
+def _answers(step: Step, message: Mapping[str, Any], topic: str) -> bool:
+    return step.awaits is not None and step.awaits.topic == topic and message.get("type") in step.awaits.types

@@ -147,6 +147,17 @@ class BrokerUnavailable(SagaError):
     code = "broker_unavailable"
 
 
+class TopicsUnavailable(BrokerUnavailable):
+    """The message broker does not take what is for some topics. Everything else was sent."""
+
+    code = "topics_unavailable"
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        """Why, by the place of each message that was not sent, or not for certain, among those that were to be."""
+        self.reasons = dict(reasons)
+        super().__init__("; ".join(dict.fromkeys(self.reasons.values())))
+
+
 class StoreUnavailable(SagaError):
     """The saga database does not answer. What was started goes on by itself when it is back."""
 
@@ -155,6 +166,12 @@ class StoreUnavailable(SagaError):
     def __init__(self, message: str | None = None, saga_id: UUID | None = None) -> None:
         self.saga_id = saga_id
         super().__init__(message)
+
+
+class ContentRefused(SagaError):
+    """The saga database cannot store this content, however often it is tried."""
+
+    code = "content_refused"
 
 
 class MessageRefused(SagaError):

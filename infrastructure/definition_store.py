@@ -15,7 +15,8 @@ from django.db.models import Max
 
 from application.ports import RELEASE, Publication
 from domain.definition import SagaDefinition
-from domain.exceptions import DefinitionChanged, DefinitionUnreadable, InputInvalid, WorkflowUnknown
+from domain.definition_faults import topic_faults
+from domain.exceptions import DefinitionChanged, DefinitionInvalid, DefinitionUnreadable, InputInvalid, WorkflowUnknown
 from domain.sentences import said
 from infrastructure.definition_codec import fingerprint, from_json, states_json, to_json
 from infrastructure.input_schema import InputSchema, schema_faults
@@ -40,11 +41,14 @@ class DefinitionStore:
         self._elapsed = elapsed
 
     def register(self) -> None:
-        """Store the shipped versions. Raises DefinitionChanged when one differs from what is stored as its version."""
+        """Store the shipped versions. Raises DefinitionChanged when one differs from what is stored as its version,
+        and DefinitionInvalid for a new one that speaks through a topic that cannot be.
+        """
         rows = DefinitionRow.objects.values_list("name", "version", "content_hash", "content")
         stored = {(name, version): (content_hash, content) for name, version, content_hash, content in rows}
         for key, definition in self._shipped.items():
             if key not in stored:
+                _require_topics(definition)
                 _insert(definition)
             elif not _same(definition, *stored[key]):
                 raise DefinitionChanged(
@@ -161,6 +165,13 @@ class DefinitionStore:
         if key not in self._schemas:
             self._schemas[key] = InputSchema(definition.input_schema)
         return self._schemas[key]
+
+
+def _require_topics(definition: SagaDefinition) -> None:
+    """Raises DefinitionInvalid for a new version that speaks through what no broker could have."""
+    faults = topic_faults(definition)
+    if faults:
+        raise DefinitionInvalid(definition.name, faults)
 
 
 def _same(definition: SagaDefinition, content_hash: str, content: Any) -> bool:

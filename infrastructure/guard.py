@@ -95,8 +95,8 @@ class Guard:
                 self._observe(name, FORGOTTEN_AFTER)
             return Entry(name, probe=service.probing)
 
-    def leave(self, entry: "Entry", *, healthy: bool) -> None:
-        """Give the slot back, and say whether the participant gave an answer of its own."""
+    def leave(self, entry: "Entry", *, healthy: bool | None) -> None:
+        """Give the slot back, and say whether the participant gave an answer of its own; None: it was not asked."""
         name = entry.name
         service = self._service(name)
         with service.freed:
@@ -104,7 +104,7 @@ class Guard:
             was_open = bool(service.pause)
             if healthy:
                 service.failures, service.pause = 0, 0.0
-            else:
+            elif healthy is not None:
                 service.failures += 1
                 if self._failures and (entry.probe or (not was_open and service.failures >= self._failures)):
                     service.pause = min(max(2 * service.pause, self._pause), LONGEST_PAUSE)

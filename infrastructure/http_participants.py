@@ -39,6 +39,9 @@ MAX_REASON = 500
 
 _UNAUTHORISED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _NOT_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+_UNBUILDABLE = (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError)
+_SENDABLE = re.compile(r"[\x20-\x7e\xa0-\xff]+")
+"""What a header takes: Latin-1, and no line end that would begin another header."""
 _NOT_ANSWERING = frozenset({None, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 """What opens the circuit: nobody is there, or nobody but the gateway. Any other answer shows that somebody is."""
 _COME_BACK_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.TOO_EARLY})
@@ -69,20 +72,24 @@ class HttpParticipants:
         base = self._bases.get(task.service)
         if base is None:
             return Reply(Unavailable(f"no URL is configured for the service {task.service!r}"))
+        try:
+            prepared = self._prepare(base, task)
+        except _UNBUILDABLE as error:  # before the guard: it says nothing of the participant
+            return Reply(Rejected(f"the request cannot be built: {_described(error)}"))
         entry = self._guard.enter(task.service, undo=task.attempt.action is Action.UNDO)
         if isinstance(entry, Refusal):
             return Reply(Postponed(entry.reason, entry.seconds))
-        healthy = False
+        healthy: bool | None = False
         try:
-            reply = self._made(base, task)
+            reply = self._made(prepared, task)
             healthy = _answers(reply)
         finally:
             self._guard.leave(entry, healthy=healthy)
         return reply
 
-    def _made(self, base: str, task: Task) -> Reply:
+    def _made(self, prepared: requests.PreparedRequest, task: Task) -> Reply:
         started = time.perf_counter()
-        status, outcome = self._exchange(self._prepare(base, task), task.timeout)
+        status, outcome = self._exchange(prepared, task.timeout)
         facts = CallFacts(task.service, task.method, status, time.perf_counter() - started)
         if self._observe:
             self._observe(facts, outcome)
@@ -98,7 +105,9 @@ class HttpParticipants:
             yield calls[call], call.result()
 
     def _prepare(self, base: str, task: Task) -> requests.PreparedRequest:
-        """The request, put together by hand: everything in it is already checked and quoted."""
+        """The request, put together by hand: everything in it is already checked and quoted, but what came from outside
+        as it is. Raises one of _UNBUILDABLE.
+        """
         prepared = requests.PreparedRequest()
         prepared.method = task.method
         prepared.url = base + task.path + _query(task.query)
@@ -111,6 +120,8 @@ class HttpParticipants:
             HEADER: call_traceparent(task, self._sampled),
             "User-Agent": "saga-orchestrator",
         }
+        if not _SENDABLE.fullmatch(task.correlation_id):  # of a saga that an earlier release started
+            raise ValueError(f"{task.correlation_id[:40]!r} cannot be a header")
         if task.body is not None:
             prepared.body = msgspec.json.encode(task.body)
             headers["Content-Type"] = "application/json"
@@ -147,8 +158,10 @@ CallObserver = Callable[[CallFacts, Outcome], None]
 """Told of every call: metrics."""
 
 
-def _answers(reply: Reply) -> bool:
-    """Whether somebody is there; one who asks to come back later is."""
+def _answers(reply: Reply) -> bool | None:
+    """Whether somebody is there; one who asks to come back later is. None where nobody was asked."""
+    if isinstance(reply.outcome, Rejected) and (reply.facts is None or reply.facts.status is None):
+        return None
     asked_to_wait = isinstance(reply.outcome, Unavailable) and reply.outcome.retry_after is not None
     return asked_to_wait or (reply.facts is not None and reply.facts.status not in _NOT_ANSWERING)
 
@@ -228,7 +241,9 @@ def _read(response: requests.Response) -> bytes:
 
 
 def _broken(error: Exception) -> Outcome:
-    """No answer. Only what never left, for want of a connection or by its own fault, has certainly done nothing."""
+    """No answer. Only what never left has certainly done nothing: for want of a connection, or of an address that is
+    one, and then it may leave later; or by its own fault, and then it never will.
+    """
     exhausted = error.args[0] if error.args else None
     if isinstance(error, requests.ConnectTimeout) or isinstance(getattr(exhausted, "reason", None), NewConnectionError):
         return Unavailable(f"cannot connect: {_described(error)}")
@@ -236,6 +251,8 @@ def _broken(error: Exception) -> Outcome:
         return Unknown("no answer in time")
     # InvalidHeader is a ValueError too, but about the answer's header: the request had its effect.
     if isinstance(error, ValueError) and not isinstance(error, requests.exceptions.InvalidHeader):
+        if isinstance(error, UnicodeError):
+            return Rejected(f"the request cannot be built: {_described(error)}")
         return Unavailable(f"the request cannot be sent: {_described(error)}")
     return Unknown(f"the connection broke: {_described(error)}")
 

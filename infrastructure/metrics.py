@@ -72,6 +72,9 @@ CHECKPOINT_DURATION = Histogram(
 )
 MESSAGES = Counter("saga_messages", "Messages that came, by what became of them", ["topic", "resultat"])
 SPANS = Counter("saga_spans", "Spans of traces, by what became of them", ["resultat"])
+UNHEARD = Counter(
+    "saga_topic_failures", "Failures to listen to a topic, each of which is tried again", ["topic", "reason"]
+)
 BREAKERS = Gauge(
     "saga_participant_open",
     "1 while a participant is not called because it did not answer",
@@ -94,6 +97,11 @@ counting = True
 def observe_message(topic: str, result: str) -> None:
     """A message came."""
     _child(MESSAGES, topic, result).inc()
+
+
+def observe_unheard(topic: str, reason: str) -> None:
+    """A topic could not be listened to."""
+    _child(UNHEARD, topic, reason).inc()
 
 
 def observe_breaker(service: str, seconds: float) -> None:

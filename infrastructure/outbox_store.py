@@ -1,7 +1,7 @@
 """The outbox in PostgreSQL: rows that checkpoints insert, and one process deletes once the broker has them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,8 @@ LOCK = 0x5A6A0B0F
 _WAITING = """
 SELECT message.id, message.saga_id, message.seq, message.topic, message.payload, sagas.data ->> 'traceparent'
 FROM saga_outbox AS message LEFT JOIN sagas ON sagas.id = message.saga_id
-WHERE message.published_at IS NULL AND message.refused IS NULL ORDER BY message.id LIMIT %s
+WHERE message.published_at IS NULL AND message.refused IS NULL AND message.topic <> ALL(%s::text[])
+ORDER BY message.id LIMIT %s
 """
 
 
@@ -40,10 +41,10 @@ class PostgresOutbox:
         self._led_by = connection.connection if led else None
         return led
 
-    def waiting(self, limit: int) -> list[Outgoing]:
+    def waiting(self, limit: int, but: Collection[str] = ()) -> list[Outgoing]:
         """See `Outbox`. In the order of insertion: a saga's checkpoints follow each other."""
         with connection.cursor() as cursor:
-            cursor.execute(_WAITING, [limit])
+            cursor.execute(_WAITING, [list(but), limit])
             return [self._outgoing(row) for row in cursor.fetchall()]
 
     def sent(self, messages: Sequence[Outgoing]) -> None:
@@ -57,9 +58,9 @@ class PostgresOutbox:
         more = {**message.message.properties, "topic": message.message.topic, "number": message.number}
         logger.error("a message cannot be sent and was put aside", extra={**more, "reason": reason})
 
-    def refused(self) -> list[Refused]:
+    def refused(self, limit: int | None = None) -> list[Refused]:
         """See `Outbox`."""
-        rows = OutboxRow.objects.filter(refused__isnull=False).order_by("id")
+        rows = OutboxRow.objects.filter(refused__isnull=False).order_by("id")[:limit]
         return [Refused(*row) for row in rows.values_list("id", "saga_id", "seq", "topic", "refused")]
 
     def settle(self, number: int, *, send: bool) -> bool:

@@ -6,14 +6,15 @@ goes on soon after the broker is back. Nothing is opened before it is used, so t
 """
 
 import logging
-import re
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from heapq import heappop, heappush
+from dataclasses import dataclass, replace
+from functools import partial
+from heapq import heapify, heappop, heappush
 from itertools import count, islice
+from queue import Empty, Full, Queue
 from time import monotonic
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ import pulsar
 
 from application.ports import Message, Verdict
 from application.trace_context import HEADER, accepted
-from domain.exceptions import BrokerUnavailable, MessageRefused
+from domain.exceptions import BrokerUnavailable, MessageRefused, TopicsUnavailable
 
 logger = logging.getLogger("saga.bus")
 
@@ -35,12 +36,29 @@ SLACK: Final = 2.0
 """Seconds that the client may take over its time before it is given up."""
 PREFETCH: Final = 200
 MOST_WAITING: Final = 10_000
-"""Messages that a subscriber keeps for later; with more it takes no new ones."""
+MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
+"""What a subscriber keeps for later; with more, those whose turn comes go back to the end of their topic."""
+LONGEST_WAIT: Final = 5.0
+"""Seconds until a message that came too early is offered again: well within the time that a step waits."""
+OFFERS: Final = 200
+"""A second, of messages that wait: with many of them each waits longer, and new ones are still taken."""
+PATIENT: Final = 10
+"""How often it is offered before it has to make room."""
+MOST_DOUBLINGS: Final = 10
+"""Of a pause: what waits for days must not end in a number that is none."""
 LOOK: Final = 0.5
 """Seconds between two looks whether to stop."""
 LOST_AFTER: Final = 3.0
 """Seconds without a connection after which a subscriber begins anew."""
-PARTITION: Final = re.compile(r"-partition-\d+$")
+REFUSED_AGAIN: Final = 30.0
+"""Seconds until a topic is asked for again that the broker is there for, and does not give."""
+_OF_THE_CONNECTION: Final = (
+    pulsar.ConnectError, pulsar.NotConnected, pulsar.AlreadyClosed, pulsar.ReadError, pulsar.Interrupted,
+    pulsar.AuthenticationError, pulsar.Timeout
+)  # fmt: skip
+"""What says nothing about a topic. Everything else does."""
+_LOST: Final = frozenset(each.__name__ for each in _OF_THE_CONNECTION[:-1])
+"""The same, of a message that was given away; there a timeout may be one topic's."""
 DEAD_LETTERS: Final = "dead-letters"
 """A subscription of every dead-letter topic: without one a broker may forget what is published there."""
 
@@ -58,28 +76,51 @@ class PulsarPublisher:
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
         self._state = _State("publisher", url)
+        self._shut: dict[str, _State] = {}
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Send all, in order per topic and key; return when the broker has acknowledged every one.
 
         Raises BrokerUnavailable when that takes longer than the time (for each 500 of them): some may have been sent,
-        and to send all of them again, in the same order, is right. Raises MessageRefused with those that are too large
-        for any broker, or whose topic cannot be one: none was sent.
+        and to send all of them again, in the same order, is right. Raises TopicsUnavailable with those of topics for
+        which the broker takes nothing (no permission, no such topic, a quota): of each all that were not acknowledged
+        and what follows them, so that the same holds for them; every other was sent. Raises MessageRefused with those
+        that are too large for any broker, or whose topic cannot be one: none was sent; and with those that are too
+        large for this one: to send the others again, in the same order, is right.
         """
         _require_sendable(messages)
         if not messages:
             return
         connection = self._connected()
+        unsent: dict[int, str] = {}
         try:
-            connection.open(messages)
-            rest = iter(messages)
+            shut = connection.open(messages)
+            rest = iter(enumerate(messages))
             while chunk := list(islice(rest, CHUNK)):
-                connection.send(chunk)
+                going = [message for _, message in chunk if message.topic not in shut]
+                # Whoever fails here has what follows of it left alone too, so that it keeps its order.
+                failed, too_large = connection.send(going)
+                if too_large:
+                    places = [at for at, message in chunk if message.topic not in shut]
+                    raise MessageRefused({places[place]: reason for place, reason in too_large.items()})
+                shut |= failed
+                unsent |= {at: shut[message.topic] for at, message in chunk if message.topic in shut}
         except (pulsar.PulsarException, _NotAcknowledged) as error:
             self._forget(connection)
             self._state.lost(error)
             raise BrokerUnavailable(f"The broker at {self._url} did not take a message: {_told(error)}") from error
         self._state.well()
+        self._tell({message.topic for message in messages}, shut)
+        if unsent:
+            raise TopicsUnavailable(unsent)
+
+    def _tell(self, topics: set[str], shut: Mapping[str, str]) -> None:
+        """What changed for single topics."""
+        for topic, reason in shut.items():
+            self._shut.setdefault(topic, _State("publisher", self._url, topic=topic)).refused(reason)
+        for topic in topics - set(shut):
+            if open_again := self._shut.pop(topic, None):
+                open_again.well()
 
     def close(self) -> None:
         """End the connection; what is published afterwards opens another."""
@@ -106,15 +147,27 @@ class PulsarSubscriber:
     """Hands messages to a handler, one after another. Of several processes with one subscription the broker chooses the
     one that gets a topic's messages; another takes over when it goes (Failover).
 
-    What the handler wants later is kept here, unacknowledged, and the messages of its key behind it: order per key
-    holds over repetitions, and if this process ends the broker delivers them to the next. A batch, which holds messages
-    of one key, is acknowledged when all of it is: of one that is interrupted, all come again.
+    What the handler wants later is kept here, unacknowledged, and behind it what has the same `order`, by itself the
+    same key: that holds over repetitions, and if this process ends the broker delivers them to the next. It may wait
+    for as long as it takes; only where the handler raises time and again is a message given up. A batch, which holds
+    messages of one key, is acknowledged when all of it is: of one that is interrupted, all come again.
+
+    `observe(topic, reason)` is told of each failure to listen to a topic: bounded words.
     """
 
     def __init__(
-        self, url: str, *, redeliveries: int = 30, delay: float = 1.0, longest_delay: float = 30.0, timeout: float = 5.0
+        self,
+        url: str,
+        *,
+        redeliveries: int = 30,
+        delay: float = 1.0,
+        longest_delay: float = 30.0,
+        timeout: float = 5.0,
+        order: Callable[[Message], str] = lambda message: message.key,
+        observe: Callable[[str, str], None] = lambda _topic, _reason: None,
     ) -> None:
-        self._url, self._timeout = url, timeout
+        self._order = order
+        self._url, self._timeout, self._observe = url, timeout, observe
         self._redeliveries, self._delay, self._longest_delay = redeliveries, delay, longest_delay
 
     def consume(
@@ -126,32 +179,154 @@ class PulsarSubscriber:
     ) -> None:
         """Handle messages until told to stop; begins with the oldest that the subscription has not acknowledged.
 
-        A broker that is away is waited for. Two subscriptions of another name each get every message.
+        A broker that is away is waited for, and so is a topic that it does not give, while the others deliver.
+        Two subscriptions of another name each get every message.
         """
-        state = _State("subscriber", self._url, subscription=subscription, topics=list(topics))
+        received: Queue[_Received] = Queue(PREFETCH)
+        ended = threading.Event()
         publisher = PulsarPublisher(self._url, self._timeout)
         graveyard = _Graveyard(self._url, self._timeout, subscription, publisher)
+        about = {"subscription": subscription, "received": received, "ended": ended, "observe": self._observe}
+        listeners = [_Listener(self._url, self._timeout, topic=topic, **about) for topic in topics]
+        for listener in listeners:
+            listener.start()
         try:
-            while not stop.is_set():
-                try:
-                    with self._subscribed(topics, subscription) as consumer:
-                        state.well()
-                        lost = self._deliver(consumer, _Deliveries(topics), handle, graveyard, stop)
-                    if lost:
-                        state.lost(lost)
-                except pulsar.PulsarException as error:
-                    state.lost(error)
-                    stop.wait(LOOK)
+            self._deliver(received, handle, graveyard, stop)
         finally:
+            ended.set()
+            for listener in listeners:
+                listener.join()
             publisher.close()
 
+    def _deliver(
+        self,
+        received: "Queue[_Received]",
+        handle: Callable[[Message], Verdict],
+        graveyard: "_Graveyard",
+        stop: threading.Event,
+    ) -> None:
+        """Until told to stop. What is kept for later is kept by the broker too."""
+        deliveries, away = _Deliveries(self._order), 0
+        while not stop.is_set():
+            pause = deliveries.seconds_to_next(LOOK)
+            if deliveries.full:
+                stop.wait(pause)
+            else:
+                with suppress(Empty):
+                    deliveries.take_in(received.get(timeout=pause) if pause else received.get_nowait())
+            delivery = deliveries.take_due()
+            if delivery is None:
+                continue
+            verdict, seconds = self._handled(delivery, handle, graveyard)
+            if verdict is Verdict.AWAY:
+                deliveries.put_first(delivery)
+                stop.wait(self._pause(away, LONGEST_WAIT))  # no other could be taken either, and none is taken in
+                away += 1
+                continue
+            away = 0
+            in_the_way = deliveries.full and delivery.waits > PATIENT
+            if verdict is Verdict.LATER and not (in_the_way and graveyard.requeue(delivery)):
+                deliveries.put_back(delivery, max(seconds, len(deliveries) / OFFERS))
+                continue
+            # Crash before this: it comes again, and its handler bears that (of one that went to the end of its topic
+            # both come). Crash after it: it is done. So it is where the connection was lost meanwhile, and with it the
+            # right to acknowledge.
+            with suppress(pulsar.PulsarException):
+                delivery.consumer.acknowledge(delivery.raw)
+            deliveries.settle(delivery)
+
+    def _handled(
+        self, delivery: "_Delivery", handle: Callable[[Message], Verdict], graveyard: "_Graveyard"
+    ) -> tuple[Verdict, float]:
+        """The handler's word, and for LATER in how many seconds. LATER too when it failed, or when what is dead cannot
+        be put away now.
+        """
+        reason = "refused"
+        try:
+            verdict = handle(delivery.message)
+        except Exception:
+            logger.exception("a message's handler failed", extra=delivery.described())
+            delivery.attempts += 1
+            if delivery.attempts <= self._redeliveries:
+                return Verdict.LATER, self._pause(delivery.attempts - 1, self._longest_delay)
+            verdict, reason = Verdict.DEAD, "given up"
+        if verdict is Verdict.LATER:
+            delivery.waits += 1
+            return verdict, self._pause(delivery.waits - 1, min(LONGEST_WAIT, self._longest_delay))
+        if verdict is Verdict.DEAD:
+            try:
+                graveyard.bury(delivery, reason)
+            except BrokerUnavailable:
+                return Verdict.LATER, LOOK
+        return verdict, 0.0
+
+    def _pause(self, before: int, longest: float) -> float:
+        """Seconds until the next try after so many before."""
+        return min(self._delay * 2 ** min(before, MOST_DOUBLINGS), longest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A message of a topic as its consumer got it; without one, that consumer is gone: what came of it comes again."""
+
+    topic: str
+    consumer: Any = None
+    raw: Any = None
+
+
+class _Listener(threading.Thread):
+    """Receives the messages of one topic, over a connection of its own: what a broker refuses of this topic, however it
+    does that, is nothing to the others (the embedded one drops the connection of whom it refuses).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        *,
+        topic: str,
+        subscription: str,
+        received: "Queue[_Received]",
+        ended: threading.Event,
+        observe: Callable[[str, str], None],
+    ) -> None:
+        super().__init__(name=f"listen-{topic}", daemon=True)
+        self._url, self._timeout, self._topic, self._subscription = url, timeout, topic, subscription
+        self._received, self._ended, self._observe = received, ended, observe
+        self._state = _State("subscriber", url, subscription=subscription, topic=topic)
+
+    def run(self) -> None:
+        """Until it has ended; after every loss it begins anew."""
+        while not self._ended.is_set():
+            pause = 0.0
+            try:
+                with self._subscribed() as consumer:
+                    self._state.well()
+                    self._receive(consumer)
+                if not self._ended.is_set():
+                    self._state.lost("the connection was lost")
+            except pulsar.ConsumerBusy as error:  # the embedded broker gives it to one process only
+                pause = LOOK
+                self._state.lost(error)
+            except _OF_THE_CONNECTION as error:
+                pause = LOOK
+                self._failed(self._state.lost, error)
+            except pulsar.PulsarException as error:
+                pause = REFUSED_AGAIN
+                self._failed(self._state.refused, error)
+            self._ended.wait(pause)
+
+    def _failed(self, tell: Callable[[object], None], error: Exception) -> None:
+        tell(error)
+        self._observe(self._topic, type(error).__name__)
+
     @contextmanager
-    def _subscribed(self, topics: Sequence[str], subscription: str) -> Iterator[pulsar.Consumer]:
+    def _subscribed(self) -> Iterator[pulsar.Consumer]:
         client = _client(self._url, self._timeout)
         try:
             yield client.subscribe(
-                list(topics),
-                subscription,
+                self._topic,
+                self._subscription,
                 pulsar.ConsumerType.Failover,
                 initial_position=pulsar.InitialPosition.Earliest,
                 receiver_queue_size=PREFETCH,
@@ -160,51 +335,21 @@ class PulsarSubscriber:
             with suppress(pulsar.PulsarException):
                 client.close()
 
-    def _deliver(
-        self,
-        consumer: pulsar.Consumer,
-        deliveries: "_Deliveries",
-        handle: Callable[[Message], Verdict],
-        graveyard: "_Graveyard",
-        stop: threading.Event,
-    ) -> str | None:
-        """Until told to stop, or the connection is lost: then why. What is kept for later is kept by the broker too."""
+    def _receive(self, consumer: pulsar.Consumer) -> None:
+        """Until it has ended, or the connection is lost; what was received over it is then nobody's any more."""
         seen_connected = monotonic()
-        while not stop.is_set():
-            pause = deliveries.seconds_to_next(LOOK)
-            if len(deliveries) >= MOST_WAITING:
-                stop.wait(pause)
-            else:
-                with suppress(pulsar.Timeout):
-                    deliveries.add(consumer.receive(max(1, int(pause * 1000))))
-            while (delivery := deliveries.take_due()) and not stop.is_set():
-                if self._handled(delivery, handle, graveyard) is Verdict.LATER:
-                    deliveries.put_back(delivery, min(self._delay * 2**delivery.attempts, self._longest_delay))
-                else:
-                    consumer.acknowledge(delivery.raw)
-                    deliveries.settle(delivery)
+        while not self._ended.is_set() and monotonic() - seen_connected <= LOST_AFTER:
+            with suppress(pulsar.Timeout):
+                self._give(_Received(self._topic, consumer, consumer.receive(int(LOOK * 1000))))
             if consumer.is_connected():
                 seen_connected = monotonic()
-            elif monotonic() - seen_connected > LOST_AFTER:
-                return "the connection was lost"
-        return None
+        self._give(_Received(self._topic))
 
-    def _handled(self, delivery: "_Delivery", handle: Callable[[Message], Verdict], graveyard: "_Graveyard") -> Verdict:
-        """The handler's word, or LATER when it failed, or when what is dead cannot be put away now."""
-        try:
-            verdict = handle(delivery.message)
-        except Exception:
-            logger.exception("a message's handler failed", extra=delivery.described())
-            verdict = Verdict.LATER
-        if verdict is Verdict.LATER and delivery.attempts < self._redeliveries:
-            return verdict
-        if verdict is not Verdict.DONE:
-            reason = "given up" if verdict is Verdict.LATER else "refused"
-            try:
-                graveyard.bury(delivery, reason)
-            except BrokerUnavailable:
-                return Verdict.LATER
-        return Verdict.DONE
+    def _give(self, received: _Received) -> None:
+        while not self._ended.is_set():
+            with suppress(Full):
+                self._received.put(received, timeout=LOOK)
+                return
 
 
 class PulsarTail:
@@ -262,29 +407,48 @@ class _Connection:
         self._lock = threading.Lock()
         self._producers: dict[str, pulsar.Producer] = {}
 
-    def open(self, messages: Sequence[Message]) -> None:
-        """Make ready to send them. Raises PulsarException, or MessageRefused for topics that no broker would have."""
-        reasons: dict[str, str] = {}
+    def open(self, messages: Sequence[Message]) -> dict[str, str]:
+        """Make ready to send them; the topics that the broker does not give, and why.
+
+        Raises PulsarException when it is the connection that fails, or MessageRefused for topics that no broker has.
+        """
+        impossible: dict[str, str] = {}
+        shut: dict[str, str] = {}
         for topic in dict.fromkeys(message.topic for message in messages):
             try:
                 self._producer(topic)
             except pulsar.InvalidTopicName:
-                reasons[topic] = f"{topic!r} cannot be the name of a topic"
-        if reasons:
-            raise MessageRefused({at: reasons[m.topic] for at, m in enumerate(messages) if m.topic in reasons})
+                impossible[topic] = f"{topic!r} cannot be the name of a topic"
+            except _OF_THE_CONNECTION:
+                raise
+            except pulsar.PulsarException as error:
+                shut[topic] = _told(error)
+        if impossible:
+            raise MessageRefused({at: impossible[m.topic] for at, m in enumerate(messages) if m.topic in impossible})
+        return shut
 
-    def send(self, messages: Sequence[Message]) -> None:
-        """Send, and wait for every acknowledgement. Raises PulsarException or _NotAcknowledged."""
+    def send(self, messages: Sequence[Message]) -> tuple[dict[str, str], dict[int, str]]:
+        """Send, and wait for every acknowledgement; the topics of which some were not, and why, and so the places of
+        those that are too large for this broker.
+
+        Raises PulsarException or _NotAcknowledged when that says nothing about single topics.
+        """
         producers = [self._producer(message.topic) for message in messages]
-        tally = _Tally(len(messages))
-        for message, producer in zip(messages, producers, strict=True):
+        tally = _Tally([message.topic for message in messages])
+        for at, (message, producer) in enumerate(zip(messages, producers, strict=True)):
             producer.send_async(
                 message.body,
-                tally.count,
+                partial(tally.count, at),
                 properties=dict(message.properties) or None,
                 partition_key=message.key or None,
             )
-        tally.wait(self._timeout + SLACK)
+        failed, too_large = tally.wait(self._timeout + SLACK)
+        with self._lock:
+            ended = [self._producers.pop(topic) for topic in failed if topic in self._producers]
+        for producer in ended:  # and with each whatever is still on its way: it comes again, in its order
+            with suppress(pulsar.PulsarException):
+                producer.close()
+        return failed, too_large
 
     def close(self) -> None:
         with suppress(pulsar.PulsarException):
@@ -312,37 +476,60 @@ class _NotAcknowledged(Exception):
 class _Tally:
     """Counts acknowledgements, which come on the client's threads."""
 
-    def __init__(self, expected: int) -> None:
-        self._missing = expected
-        self._failure: Any = None
+    def __init__(self, topics: Sequence[str]) -> None:
+        self._topics = topics
+        self._results: dict[int, str] = {}
+        self._lost: str | None = None
         self._changed = threading.Condition()
 
-    def count(self, result: Any, _message_id: Any) -> None:
+    def count(self, at: int, result: Any, _message_id: Any) -> None:
+        name = getattr(result, "name", str(result))
         with self._changed:
-            self._missing -= 1
-            if result != pulsar.Result.Ok:
-                self._failure = result
-            if self._failure is not None or self._missing == 0:
+            self._results[at] = name
+            if name in _LOST:
+                self._lost = name
+            if self._lost is not None or len(self._results) == len(self._topics):
                 self._changed.notify()
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> tuple[dict[str, str], dict[int, str]]:
+        """The topics that failed by themselves, and the messages that are too large, and why.
+
+        Raises _NotAcknowledged: the connection failed, or everything did.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._failure is not None or self._missing == 0, seconds)
-            if self._failure is not None:
-                raise _NotAcknowledged(getattr(self._failure, "name", str(self._failure)))
-            if self._missing:
-                raise _NotAcknowledged(f"{self._missing} not acknowledged after {seconds:.0f} s")
+            done = self._changed.wait_for(
+                lambda: self._lost is not None or len(self._results) == len(self._topics), seconds
+            )
+            results = dict(self._results)
+        if self._lost is not None:
+            raise _NotAcknowledged(self._lost)
+        late = f"not acknowledged after {seconds:.0f} s"
+        failed: dict[str, str] = {}
+        too_large = {
+            at: f"It is larger than what the broker takes for {self._topics[at]}"
+            for at, name in results.items()
+            if name == pulsar.Result.MessageTooBig.name
+        }
+        for at, topic in enumerate(self._topics):
+            if at not in too_large and (name := results.get(at, late)) != pulsar.Result.Ok.name:
+                failed.setdefault(topic, name)
+        slow = not done or pulsar.Result.Timeout.name in failed.values()
+        if slow and failed.keys() == set(self._topics):  # nobody is there
+            raise _NotAcknowledged(next(iter(failed.values())))
+        return failed, too_large
 
 
 class _Delivery:
     """A message in the handler's hands, or waiting for another try."""
 
-    def __init__(self, message: Message, raw: pulsar.Message) -> None:
-        self.message, self.raw = message, raw
-        self.id = str(raw.message_id())
-        self.attempts = 0
+    def __init__(self, received: _Received, order: Callable[[Message], str]) -> None:
+        self.message = _message(received.topic, received.raw)
+        self.raw, self.consumer = received.raw, received.consumer
+        self.id = str(received.raw.message_id())
+        self.size = _size(self.message)
+        self.attempts = self.waits = 0
         # Messages without a key have no order.
-        self.place = (message.topic, message.key or f"\0{self.id}")
+        self.place = (self.message.topic, order(self.message) or f"\0{self.id}")
 
     def described(self) -> dict[str, Any]:
         trace = accepted(self.message.properties.get(HEADER))
@@ -354,8 +541,9 @@ class _Delivery:
 class _Deliveries:
     """What was received and is not settled: a queue for each key, so that nobody overtakes what waits."""
 
-    def __init__(self, topics: Sequence[str]) -> None:
-        self._names = {_full_name(topic): topic for topic in topics}
+    def __init__(self, order: Callable[[Message], str]) -> None:
+        self._order = order
+        self._bytes = 0
         self._queues: dict[tuple[str, str], deque[_Delivery]] = {}
         self._due: list[tuple[float, int, tuple[str, str]]] = []  # a heap, with each queue once
         self._ticket = count()
@@ -364,12 +552,21 @@ class _Deliveries:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def add(self, raw: pulsar.Message) -> None:
-        """A message that the broker repeats while it waits here is the same one."""
-        delivery = _Delivery(_message(self._name(raw.topic_name()), raw), raw)
+    @property
+    def full(self) -> bool:
+        """Whether no more should be taken in."""
+        return len(self._ids) >= MOST_WAITING or self._bytes >= MOST_WAITING_BYTES
+
+    def take_in(self, received: _Received) -> None:
+        """A message; the broker may repeat one that waits here. Or the word that a topic's come again."""
+        if received.raw is None:
+            self._forget(received.topic)
+            return
+        delivery = _Delivery(received, self._order)
         if (delivery.message.topic, delivery.id) in self._ids:
             return
         self._ids.add((delivery.message.topic, delivery.id))
+        self._bytes += delivery.size
         queue = self._queues.setdefault(delivery.place, deque())
         queue.append(delivery)
         if len(queue) == 1:
@@ -382,11 +579,14 @@ class _Deliveries:
         return self._queues[heappop(self._due)[2]][0]
 
     def put_back(self, delivery: _Delivery, seconds: float) -> None:
-        delivery.attempts += 1
         self._schedule(delivery, seconds)
+
+    def put_first(self, delivery: _Delivery) -> None:
+        heappush(self._due, (0.0, next(self._ticket), delivery.place))
 
     def settle(self, delivery: _Delivery) -> None:
         self._ids.discard((delivery.message.topic, delivery.id))
+        self._bytes -= delivery.size
         queue = self._queues[delivery.place]
         queue.popleft()
         if queue:
@@ -397,11 +597,16 @@ class _Deliveries:
     def seconds_to_next(self, most: float) -> float:
         return min(max(self._due[0][0] - monotonic(), 0.0), most) if self._due else most
 
+    def _forget(self, topic: str) -> None:
+        """Whoever has the topic next gets them; nothing of it is in a handler's hands now."""
+        self._queues = {place: queue for place, queue in self._queues.items() if place[0] != topic}
+        self._due = [entry for entry in self._due if entry[2][0] != topic]
+        heapify(self._due)
+        self._ids = {known for known in self._ids if known[0] != topic}
+        self._bytes = sum(delivery.size for queue in self._queues.values() for delivery in queue)
+
     def _schedule(self, delivery: _Delivery, seconds: float) -> None:
         heappush(self._due, (monotonic() + seconds, next(self._ticket), delivery.place))
-
-    def _name(self, full: str) -> str:
-        return self._names.get(full) or self._names.get(PARTITION.sub("", full), full)
 
 
 class _Graveyard:
@@ -424,6 +629,14 @@ class _Graveyard:
         }
         self._publisher.publish([_cut(replace(message, topic=topic, properties={**message.properties, **added}))])
         logger.warning("a message went to the dead letters", extra={**delivery.described(), "reason": reason})
+
+    def requeue(self, delivery: _Delivery) -> bool:
+        """Send it to the end of its own topic, behind what is there: too many wait here. Whether it is there now."""
+        try:
+            self._publisher.publish([delivery.message])
+        except (BrokerUnavailable, MessageRefused):
+            return False
+        return True
 
     def _open(self, topic: str) -> None:
         if topic in self._opened:
@@ -448,17 +661,25 @@ class _State:
 
     def __init__(self, who: str, url: str, **facts: Any) -> None:
         self._who, self._facts = who, {"broker": url, **facts}
-        self._known: bool | None = None
+        self._known = ""
 
     def well(self) -> None:
-        if self._known is not True:
+        if self._changes("well"):
             logger.info("%s: connected to the broker", self._who, extra=self._facts)
-        self._known = True
 
     def lost(self, reason: object) -> None:
-        if self._known is not False:
+        if self._changes("lost"):
             logger.warning("%s: no connection to the broker", self._who, extra={**self._facts, "reason": _told(reason)})
-        self._known = False
+
+    def refused(self, reason: object) -> None:
+        """The broker is there, and does not give what was asked of it."""
+        if self._changes("refused"):
+            more = {**self._facts, "reason": _told(reason)}
+            logger.error("%s: the broker does not give the topic", self._who, extra=more)
+
+    def _changes(self, now: str) -> bool:
+        before, self._known = self._known, now
+        return now != before
 
 
 def _client(url: str, timeout: float) -> pulsar.Client:

@@ -22,11 +22,11 @@ import msgspec
 import psycopg2
 from django.db import OperationalError, connection
 
-from application.ports import Claimed, Definitions, Existing, IdempotentRequest, Lease, Seen
+from application.ports import Claimed, Definitions, Existing, IdempotentRequest, Lease, Refused, Seen
 from domain.business_ids import newly_known
 from domain.entities import Saga
 from domain.events import Action, EventType, SagaEvent, SagaStatus
-from domain.exceptions import LeaseLost, SagaError, SagaNotFound, StoreUnavailable
+from domain.exceptions import ContentRefused, LeaseLost, SagaError, SagaNotFound, StoreUnavailable
 from domain.progress import Origin
 from domain.sentences import said
 from infrastructure.metrics import observe_checkpoint
@@ -116,7 +116,7 @@ class PostgresSagaStore:
         }
         if lease is None:
             parameters["sync"] = "on"
-        if self._run(_variant("create", parameters, messages=lease is None), parameters)[0][0]:
+        if self._run_given(_variant("create", parameters, messages=lease is None), parameters)[0][0]:
             return None
         return self._existing(saga, request)
 
@@ -173,8 +173,9 @@ class PostgresSagaStore:
     def look(self, saga_id: UUID) -> Seen:
         """See `SagaStore`. Its events are read first: a driver who comes between is seen, or fenced by `seq`."""
         saga = self.load(saga_id)
-        owner, driven_until = self._run("standing", {"id": saga_id})[0]
-        return Seen(saga, owner, driven_until)
+        owner, driven_until, aside = self._run("standing", {"id": saga_id})[0]
+        unsent = (Refused(number, saga_id, *rest) for number, *rest in msgspec.json.decode(aside or "[]"))
+        return Seen(saga, owner, driven_until, tuple(unsent))
 
     def intervene(self, saga: Saga, events: Sequence[SagaEvent], now: datetime) -> None:
         """See `SagaStore`. Not repeated after a lost answer: whoever asked looks again, and finds its effect there."""
@@ -184,7 +185,7 @@ class PostgresSagaStore:
             "wake_at": saga.wake_at(),
             "now": now,
         }
-        if not self._run("intervene", parameters)[0][0]:
+        if not self._run_given("intervene", parameters)[0][0]:
             raise LeaseLost(said("saga %(saga)s moved meanwhile", saga=saga.id))
 
     def next_due(self) -> datetime | None:
@@ -239,6 +240,13 @@ class PostgresSagaStore:
         )
         definition = self._definitions.version(workflow, version)
         return Saga.restore(definition, origin, (_event(row[8:]) for row in history))
+
+    def _run_given(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """A statement with what came from outside. Raises ContentRefused: the same would be refused again."""
+        try:
+            return self._run(name, parameters)
+        except (psycopg2.DataError, ValueError) as error:  # a text with a NUL never leaves the driver
+            raise ContentRefused(f"The database cannot store this: {str(error).strip()}") from error
 
     def _run(self, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Run a statement of sql/, over a new connection when the old one breaks; StoreUnavailable in the end."""

@@ -140,11 +140,25 @@ WAITING = _object(
         "due_at": TIME,
     }
 )
+UNSENT = _object(
+    {
+        "number": {**COUNT, "description": "In the outbox: manage.py saga_outbox retry|drop NUMBER"},
+        "step": _or_null(TEXT),
+        "item": _or_null(COUNT),
+        "action": {**_or_null(TEXT), "description": "What was to be done by it; null for word of an event"},
+        "topic": TEXT,
+        "reason": TEXT,
+    }
+)
 SAGA_DETAIL = _object(
     {
         **SAGA["properties"],
         "explanation": {**TEXT, "description": "What it waits for, and why, in words"},
         "waiting_for": _list(WAITING),
+        "unsent": {
+            **_list(UNSENT),
+            "description": "Messages that no broker would take: what they were to do is not done, whatever the status",
+        },
         "owed": {**_list(TEXT), "description": "What must be undone before it could end undone, in that order"},
         "driver": _or_null(TEXT),
         "driven_until": _or_null(TIME),
@@ -204,7 +218,17 @@ FAILURE_GROUP = _object(
         "reason": TEXT,
     }
 )
-FAILURES = _object({"results": _list(FAILURE_GROUP)})
+PUT_ASIDE = _object({"number": COUNT, "saga_id": ID, "seq": COUNT, "topic": TEXT, "reason": TEXT})
+FAILURES = _object(
+    {
+        "results": _list(FAILURE_GROUP),
+        "unsent": {
+            **_list(PUT_ASIDE),
+            "description": "Messages that no broker would take, of sagas that may have ended: the first 100 "
+            "(manage.py saga_outbox)",
+        },
+    }
+)
 BULK_REQUEST = _object(
     {
         "reason": REASON,

@@ -1,7 +1,6 @@
 """What joins log lines: the correlation id, the client's or a new one, and the trace, where the client gave one."""
 
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,16 +10,11 @@ from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse
 
+from application.correlation import acceptable
 from application.trace_context import accepted
 
 _current: ContextVar[Mapping[str, str]] = ContextVar("joined", default=MappingProxyType({}))
 _trace: ContextVar[str | None] = ContextVar("traceparent", default=None)
-_ACCEPTABLE = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
-
-
-def acceptable(value: str) -> bool:
-    """Whether a client's id can be passed on in headers and logs as it is."""
-    return _ACCEPTABLE.fullmatch(value) is not None
 
 
 def traceparent() -> str | None:

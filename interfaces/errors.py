@@ -13,6 +13,7 @@ from application.fault_scenario import FaultInjectionOff
 from domain.definition_reader import faults_by_path
 from domain.exceptions import (
     BrokerMissing,
+    ContentRefused,
     DefinitionChanged,
     DefinitionInvalid,
     DefinitionUnreadable,
@@ -39,6 +40,7 @@ LONGEST_SHOWN = 200
 
 _STATUS: dict[type[SagaError], int] = {
     InputInvalid: 400,
+    ContentRefused: 400,
     WorkflowUnknown: 404,
     SagaNotFound: 404,
     IdempotencyConflict: 422,

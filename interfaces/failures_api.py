@@ -16,7 +16,7 @@ from interfaces.callers import OPERATOR, READER
 from interfaces.operations_api import Body
 from interfaces.platform import engine, platform
 
-MOST_GROUPS, MOST_BULKS, MOST_REFUSALS = 200, 50, 100
+MOST_GROUPS, MOST_BULKS, MOST_REFUSALS, MOST_UNSENT = 200, 50, 100, 100
 
 
 class FailuresView(APIView):
@@ -26,8 +26,9 @@ class FailuresView(APIView):
 
     @docs.failures
     def get(self, request: Request) -> Response:  # noqa: ARG002 - DRF's signature
-        """Group the trouble."""
-        return Response({"results": [asdict(group) for group in platform().bulk.failures(MOST_GROUPS)]})
+        """Group the trouble; beside it the messages that no broker would take, whose sagas may have ended."""
+        groups, aside = platform().bulk.failures(MOST_GROUPS), platform().outbox.refused(MOST_UNSENT)
+        return Response({"results": [asdict(each) for each in groups], "unsent": [asdict(each) for each in aside]})
 
 
 class RetryGroupView(APIView):

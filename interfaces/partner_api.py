@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from application.correlation import RULE, acceptable
 from application.queries import SagaFilter
 from application.saga_orchestrator import StartRequest
 from domain.entities import Saga
@@ -16,7 +17,7 @@ from domain.exceptions import SagaNotFound
 from domain.workflows.partner_creation import PARTNER_CREATION
 from interfaces import documentation as docs
 from interfaces.callers import CLIENT, READER
-from interfaces.correlation import acceptable, traceparent
+from interfaces.correlation import traceparent
 from interfaces.platform import engine, platform
 from interfaces.starting import idempotency
 
@@ -49,7 +50,7 @@ class PartnerCreationView(APIView):
         given = dict(request.data)
         correlation = given.pop("correlation_id", None)
         if correlation is not None and not (isinstance(correlation, str) and acceptable(correlation)):
-            raise ValidationError({"correlation_id": ["must be 1 to 128 letters, digits or ._:/+=@-"]})
+            raise ValidationError({"correlation_id": [RULE]})
         saga = engine().start(
             StartRequest(
                 workflow=PARTNER_CREATION.name,

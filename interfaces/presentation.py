@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from application.explanation import explain
+from application.explanation import explain, unsent
 from application.operations import Preview
 from application.ports import Publication, Seen
 from domain.business_ids import business_ids
@@ -57,6 +57,7 @@ def seen_json(seen: Seen, now: datetime) -> dict[str, Any]:
         **saga_json(seen.saga),
         "explanation": explain(seen, now),
         "waiting_for": seen.saga.waiting(),
+        "unsent": [asdict(message) for message in unsent(seen)],
         "owed": seen.saga.debts() if not seen.saga.finished else [],
         "driver": seen.owner if driven else None,
         "driven_until": seen.driven_until if driven else None,

@@ -8,9 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from application.correlation import RULE, acceptable
 from interfaces import documentation as docs
 from interfaces.callers import CLIENT, READER
-from interfaces.correlation import acceptable
 from interfaces.listing import page_of_events, page_of_sagas, statistics
 from interfaces.platform import engine
 from interfaces.presentation import saga_json, seen_json
@@ -107,7 +107,7 @@ def _start_fields(data: Any) -> dict[str, Any]:
         faults["input"] = ["must be an object"]
     correlation = asked["correlation_id"]
     if correlation is not None and not (isinstance(correlation, str) and acceptable(correlation)):
-        faults["correlation_id"] = ["must be 1 to 128 letters, digits or ._:/+=@-"]
+        faults["correlation_id"] = [RULE]
     if faults:
         raise ValidationError(faults)
     return asked

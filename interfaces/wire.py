@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from math import isinf
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
+from application.strict_json import DEEPEST, Flaw, flaw, number
 from domain.exceptions import InputInvalid
 
 logger = logging.getLogger("saga")
@@ -27,10 +27,6 @@ def _plain(value: object) -> str:
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain)
-LARGEST_WHOLE = 2.0**53
-"""Up to here a float is exactly the whole number that it shows."""
-DEEPEST = 64
-"""Levels of a body's JSON: more is a mistake or an attack, and what checks and stores it has limits of its own."""
 
 
 class BodyTooLarge(APIException):
@@ -102,9 +98,10 @@ def strict_json(body: bytes) -> Any:
         value = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ParseError(_("The body is not JSON: %(why)s") % {"why": error}) from None
-    if body.count(b"[") + body.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
+    fault = flaw(value, body)
+    if fault is Flaw.DEEP:
         raise ParseError(_("The body has more than %(most)s levels.") % {"most": DEEPEST})
-    if b"\\u0000" in body and "\0" in _texts(value):
+    if fault:  # half a character is none to the decoder
         raise ParseError(_("The body has a NUL character (\\u0000) in a text."))
     return value
 
@@ -152,14 +149,7 @@ class JSONRenderer(BaseRenderer):
         return b"" if data is None else _ENCODER.encode(data)
 
 
-def _number(text: str) -> float | int:
-    value = float(text)
-    if isinf(value):
-        raise ValueError("Number out of range")
-    return int(value) if abs(value) <= LARGEST_WHOLE and value.is_integer() else value
-
-
-_DECODER = msgspec.json.Decoder(float_hook=_number)
+_DECODER = msgspec.json.Decoder(float_hook=number)
 
 
 def _read(stream: Any, meta: Mapping[str, Any]) -> bytes:
@@ -178,20 +168,3 @@ def _read(stream: Any, meta: Mapping[str, Any]) -> bytes:
     if not chunked and len(body) < int(meta.get("CONTENT_LENGTH") or 0):
         raise BodyIncomplete
     return body
-
-
-def _texts(value: Any) -> str:
-    """Every text in a value that is not too deep, in one."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return "".join(key + _texts(part) for key, part in value.items())
-    return "".join(map(_texts, value)) if isinstance(value, list) else ""
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects nest further than this."""
-    if not isinstance(value, dict | list):
-        return False
-    parts = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(part, levels - 1) for part in parts)

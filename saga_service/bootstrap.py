@@ -12,7 +12,7 @@ import uuid_utils.compat
 from django.conf import settings
 from django.db import OperationalError, connection
 
-from application.messages import Inbox, Relay, Trigger
+from application.messages import Inbox, Relay, Trigger, order_of
 from application.operations import Operations
 from application.ports import Outbox, Participants, Subscriber
 from application.publishing import Publisher
@@ -126,7 +126,7 @@ def messaging() -> Messaging | None:
     return Messaging(
         Relay(relayed(), PulsarPublisher(url)),
         inbox()(engine(), metrics.observe_message, triggers()),
-        PulsarSubscriber(url),
+        PulsarSubscriber(url, order=order_of, observe=metrics.observe_unheard),
         awaited_topics,
     )
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from domain.definition_faults import TOPIC_NAME, TOPIC_SHAPE
 from domain.exceptions import TemplateError
-from domain.templates import parse
+from domain.templates import is_whole, parse
 from saga_service import observability
 
 EXAMPLE_API_KEY = "magasin-secret-key-2025"
@@ -86,7 +87,7 @@ class Configuration:
     participant_calls: int
     broker_url: str
     triggers: tuple[Mapping[str, Any], ...]
-    """Messages that start sagas: `topic`, `workflow`, `input`."""
+    """Messages that start sagas: `topic`, `workflow`, `input` and perhaps `when`."""
     """Apache Pulsar; empty where there is none."""
     allowed_hosts: tuple[str, ...]
     log_level: str
@@ -178,18 +179,22 @@ def _url(environment: Mapping[str, str], name: str, default: str, faults: list[s
 
 
 def _triggers(environment: Mapping[str, str], faults: list[str]) -> tuple[Mapping[str, Any], ...]:
-    shape = '[{"topic": "...", "workflow": "...", "input": {... "${message.field}" ...}}]'
+    shape = '[{"topic": "...", "workflow": "...", "input": {... "${message.field}" ...}, "when"?: "${...}"}]'
     try:
         given = json.loads(environment.get("SAGA_TRIGGERS") or "[]")
-        whole = all(
-            set(each) == {"topic", "workflow", "input"} and each["topic"] and each["workflow"] for each in given
-        )
+        needed = {"topic", "workflow", "input"}
+        whole = all(needed <= set(each) <= {*needed, "when"} and each["topic"] and each["workflow"] for each in given)
         list(_expressions([each["input"] for each in given] if whole else []))
+        whole = whole and all(is_whole(each["when"]) for each in given if "when" in each)
     except (ValueError, TypeError, TemplateError) as error:
         faults.append(f"SAGA_TRIGGERS: must be JSON like {shape}: {error}")
         return ()
     if not whole:
         faults.append(f"SAGA_TRIGGERS: must be JSON like {shape}")
+        return ()
+    topics = [each["topic"] for each in given]
+    impossible = [each for each in topics if not isinstance(each, str) or not TOPIC_NAME.fullmatch(each)]
+    faults.extend(f"SAGA_TRIGGERS: the topic {each!r} must be {TOPIC_SHAPE}" for each in impossible)
     return tuple(given)
 
 

@@ -20,7 +20,7 @@ from interfaces.callers import OPERATOR, READER
 from interfaces.console.access import page
 from interfaces.console.live import live_page
 from interfaces.console.seldom import Seldom
-from interfaces.failures_api import MOST_BULKS, MOST_GROUPS, MOST_REFUSALS
+from interfaces.failures_api import MOST_BULKS, MOST_GROUPS, MOST_REFUSALS, MOST_UNSENT
 from interfaces.operations_api import DEFAULT_RATE, FASTEST, LONGEST_REASON, SLOWEST
 from interfaces.platform import engine, platform
 from interfaces.privacy import hidden, masked_rows, masks_of
@@ -48,6 +48,7 @@ def _shown() -> dict[str, Any]:
         "groups": _readable(_groups.get()),
         "running": [bulk for bulk in bulks if not bulk["finished_at"]],
         "ended": [bulk for bulk in bulks if bulk["finished_at"]][:10],
+        "unsent": platform().outbox.refused(MOST_UNSENT),
         "operator": OPERATOR,
         "now": now,
     }

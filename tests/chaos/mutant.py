@@ -15,8 +15,10 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "saga_service.settings")
 django.setup()
 
-from domain.outcomes import Unavailable, Unknown  # noqa: E402 - models can be read only now
+from application.messages import BATCH, Relay  # noqa: E402 - models can be read only now
+from domain.outcomes import Unavailable, Unknown  # noqa: E402
 from infrastructure import http_participants, saga_store  # noqa: E402
+from infrastructure.models import OutboxRow  # noqa: E402
 
 
 def no_fencing() -> None:
@@ -58,8 +60,23 @@ def new_key_per_attempt() -> None:
     http_participants.HttpParticipants._prepare = renamed
 
 
+def forgotten_before_sent() -> None:
+    """What the outbox has is deleted before the broker has it; the process may die in between."""
+
+    def send_some(self: Relay) -> int:
+        waiting = self.outbox.waiting(BATCH) if self.outbox.lead() else []
+        if waiting:
+            OutboxRow.objects.filter(id__in=[each.number for each in waiting]).delete()
+            self.outbox.sent(waiting)  # where the relay is killed
+            self.publisher.publish([each.message for each in waiting])
+        return len(waiting)
+
+    Relay.send_some = send_some
+
+
 MUTATIONS: Mapping[str, Callable[[], None]] = {
-    mutation.__name__: mutation for mutation in (no_fencing, unknown_not_undone, new_key_per_attempt)
+    mutation.__name__: mutation
+    for mutation in (no_fencing, unknown_not_undone, new_key_per_attempt, forgotten_before_sent)
 }
 
 MUTATIONS[os.environ["CHAOS_MUTATION"]]()

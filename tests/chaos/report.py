@@ -38,6 +38,8 @@ class Size:
     quick_rate: float = QUICK_RATE
     to_rest: float = 60.0
     """Seconds after the last order within which every saga is at rest."""
+    to_arrive: float = 20.0
+    """Seconds after that within which every message is where it belongs."""
 
     @property
     def faults(self) -> set[Fault]:

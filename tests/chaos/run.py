@@ -28,8 +28,6 @@ TO_RECOVER = LEASE + 10.0
 BETWEEN_RESTARTS = 5.0
 AWAY = 0.8
 """Seconds that the gateway refuses connections."""
-TO_ARRIVE = 20.0
-"""Seconds after the last saga has come to rest within which every message has arrived."""
 TICK = 0.1
 PROGRESS_EVERY = 5.0
 MAKE_UPS = 4
@@ -161,7 +159,7 @@ class Scenario:
         while self._rows(_LIVE) and time.monotonic() < end:
             self._tick()
         self._system.settle()
-        end = time.monotonic() + TO_ARRIVE
+        end = time.monotonic() + self._size.to_arrive
         while not self._has_arrived() and time.monotonic() < end:
             self._tick()
 

@@ -1,5 +1,7 @@
 """The sizes of runs: the short one of the test suite, the full one of `make chaos`, and those aimed at one mutation."""
 
+from dataclasses import replace
+
 from tests.chaos.faults import AT_A_CALL, AT_A_CHECKPOINT, AT_A_MESSAGE, Fault
 from tests.chaos.report import Size
 
@@ -96,5 +98,13 @@ MUTATIONS = {
     "no_fencing": _aimed(12, {Fault.TWO_DRIVERS: 10}),
     "unknown_not_undone": _aimed(8, {Fault.ANSWERS_ALL_LOST: 6}),
     "new_key_per_attempt": _aimed(10, {Fault.ANSWER_LOST: 4, Fault.HTML: 4}),
+    "forgotten_before_sent": replace(
+        _aimed(10, {}),
+        clients=4,
+        workflows=("commandes", "partner_creation"),
+        moments=((0.2, Fault.RELAY_KILLED),),
+        to_rest=3.0,
+        to_arrive=2.0,
+    ),
 }
 """For each deliberate bug the smallest run that meets it."""

@@ -15,6 +15,7 @@ pytestmark = [
 TELLING = {
     "no_fencing": "a history has no gap, and its last event says what the saga's row says",
     "unknown_not_undone": "a compensated or failed saga has no effect left",
+    "forgotten_before_sent": "every event of every saga is told, in order",
     "new_key_per_attempt": "each step and item has at most one effect and at most one undo",
 }
 

@@ -362,6 +362,8 @@ def test_python_is_told_what_is_wrong(api):
     for wrong in ("123", str(uuid4()), UUID(UNKNOWN_ID)):
         with pytest.raises(SagaNotFound):
             orchestrator.rollback_cashout_saga(saga_transaction_id=wrong, reason="User cancelled")
+    with pytest.raises(InputInvalid):
+        orchestrator.start_cashout_saga(bet_slip_id=123, user_id=456, correlation_id="a\r\nX-Evil: 1")
     saga = orchestrator.start_cashout_saga(bet_slip_id=123, user_id=456)
     claim_due(engine(), 1)
     with pytest.raises(SagaDriven):

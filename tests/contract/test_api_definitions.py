@@ -67,9 +67,9 @@ LOAN = {
 WANTED = {"workflow": "loan", "input": {"member": "m-1", "amount": 500}}
 
 
-def changed(*path_and_value):
+def changed(*path_and_value, of=LOAN):
     *path, value = path_and_value
-    content = deepcopy(LOAN)
+    content = deepcopy(of)
     place = content
     for name in path[:-1]:
         place = place[name]
@@ -249,13 +249,47 @@ def test_a_workflow_that_waits_for_the_apis_signals_alone_needs_no_broker(api):
     assert api.post(DEFINITIONS, by_hand).status_code == 201
 
 
-def test_a_workflow_of_messages_is_published_where_there_is_a_broker(api, monkeypatch):
+@pytest.fixture
+def with_broker(monkeypatch):
     platform = bootstrap.platform()
     limits = replace(platform.publisher.limits, broker=True)
     there = replace(platform, publisher=replace(platform.publisher, limits=limits))
     monkeypatch.setattr(bootstrap, "platform", lambda: there)
 
+
+@pytest.mark.usefixtures("with_broker")
+def test_a_workflow_of_messages_is_published_where_there_is_a_broker(api):
     assert api.post(DEFINITIONS, SPEAKING).status_code == 201
+
+
+@pytest.mark.usefixtures("with_broker")
+@pytest.mark.parametrize(
+    "topic", ["tenant/space/payouts", "persistent://t/n/x", "non-persistent://t/n/x", "pay.outs-2"]
+)
+def test_a_topic_may_say_its_tenant_and_namespace(api, topic):
+    assert api.post(DEFINITIONS, changed("steps", 1, "awaits", "topic", topic, of=SPEAKING)).status_code == 201
+
+
+@pytest.mark.usefixtures("with_broker")
+@pytest.mark.parametrize("topic", ["a/b", "a:b", "persistent://a", "http://a/b/c", "a/b/c/d"])
+def test_a_topic_that_no_broker_could_have_is_refused(api, topic):
+    speaking = SPEAKING
+    for name in ("publish", "awaits", "undo_publish"):
+        speaking = changed("steps", 1, name, "topic", topic, of=speaking)
+    for query in ("", "?dry_run=true"):
+        errors = problem(api.post(DEFINITIONS + query, speaking), 422, "definition_invalid")["errors"]
+        assert set(errors) == {f"steps[1].{name}.topic" for name in ("publish", "awaits", "undo_publish")}
+        assert all(text.startswith(f"{topic!r} must be name, tenant") for texts in errors.values() for text in texts)
+    assert stored() == set()
+
+
+@pytest.mark.usefixtures("with_broker")
+def test_a_version_with_such_a_topic_that_is_stored_already_is_read_and_may_stay(api):
+    old = changed("steps", 1, "awaits", "topic", "a/b", of=SPEAKING)
+    bootstrap.definitions().add(read_definition(old), "an earlier release")
+
+    assert "a/b" in bootstrap.awaited_topics()
+    assert api.post(DEFINITIONS, old).status_code == 200
 
 
 def test_what_ships_and_cannot_be_started_says_so(api):

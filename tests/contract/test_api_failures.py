@@ -9,7 +9,8 @@ from api_support import ORDER, START, UNKNOWN_ID, problem, shaped
 from application.bulk import BulkRunner
 from application.recovery import claim_due, drive
 from domain.exceptions import DefinitionUnreadable
-from domain.outcomes import Rejected, Unavailable, Unknown
+from domain.outcomes import Rejected, Succeeded, Unavailable, Unknown
+from infrastructure.outbox_store import PostgresOutbox
 from interfaces import contracts
 from saga_service import bootstrap
 
@@ -34,6 +35,38 @@ def work():
 
 def groups(api):
     return shaped(api.get(FAILURES), contracts.FAILURES)["results"]
+
+
+def test_a_message_that_no_broker_takes_is_trouble_also_of_a_saga_that_has_ended(api):
+    api.participants.answers = {"create_partner": Succeeded({"partner_id": "p"}), "create_partner:undo": Succeeded()}
+    given = {"nombre": "E", "email": "partner@example.com", "telefono": "+1234567890", "direccion": "123"}
+    saga = f"/api/sagas/transactions/{api.post('/api/v1/saga/partner-creation', given).json()['saga_id']}/"
+    work()
+    api.clock.sleep(60)
+    work()
+    outbox = PostgresOutbox()
+    [undo] = [each for each in outbox.waiting(10) if b"CancelAlliance" in each.message.body]
+    outbox.put_aside(undo, "too large")
+
+    shown = shaped(api.get(saga), contracts.SAGA_DETAIL)
+
+    assert (shown["status"], "but for what was not sent" in shown["explanation"]) == ("COMPENSATED", True)
+    assert f"NOT SENT: the undo of create_alliance to {undo.message.topic}" in shown["explanation"]
+    assert (
+        f"too large. It stays undone until it is sent (manage.py saga_outbox retry {undo.number})"
+        in (shown["explanation"])
+    )
+    assert [(each["number"], each["step"], each["action"], each["reason"]) for each in shown["unsent"]] == [
+        (undo.number, "create_alliance", "undo", "too large")
+    ]
+    [listed] = shaped(api.get(FAILURES), contracts.FAILURES)["unsent"]
+    assert (listed["saga_id"], listed["number"]) == (shown["id"], undo.number)
+
+    outbox.settle(undo.number, send=True)
+
+    shown = api.get(saga).json()
+    assert (shown["unsent"], "NOT SENT" in shown["explanation"]) == ([], False)
+    assert api.get(FAILURES).json()["unsent"] == []
 
 
 def runner(pauses=None):

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import pulsar
 import pytest
 
 from application.ports import Message, Verdict
 from devstack import broker
 from devstack.processes import free_port
-from domain.exceptions import BrokerUnavailable, MessageRefused
+from domain.exceptions import BrokerUnavailable, MessageRefused, TopicsUnavailable
 from infrastructure import pulsar_bus
 from infrastructure.pulsar_bus import PulsarPublisher, PulsarSubscriber, PulsarTail, dead_letter_topic
 
@@ -151,9 +152,9 @@ def test_later_is_soon_and_nobody_of_its_key_overtakes(url, topic, publisher):
     assert bodies.index(b"3") < 3, "another key does not wait"
 
 
-def test_later_too_often_and_dead_go_to_the_dead_letters_with_their_story(url, topic, publisher):
+def test_what_fails_too_often_and_what_is_dead_go_to_the_dead_letters_with_their_story(url, topic, publisher):
     publisher.publish([message(topic, 1, "a"), message(topic, 2, "b"), message(topic, 3, "b")])
-    verdicts = {b"1": Verdict.LATER, b"2": Verdict.DEAD, b"3": Verdict.DONE}
+    verdicts = {b"2": Verdict.DEAD, b"3": Verdict.DONE}  # and none for the first: that raises
     with (
         Consumer(quick(url, redeliveries=3), [topic], verdict=lambda each: verdicts[each.body]) as consumer,
         Consumer(quick(url), [dead_letter_topic(topic, "s")], "people") as dead,
@@ -175,6 +176,70 @@ def test_later_too_often_and_dead_go_to_the_dead_letters_with_their_story(url, t
     assert again.received == []
 
 
+def test_what_comes_later_uses_up_no_attempt_and_what_nothing_can_be_taken_after_keeps_its_place(url, topic, publisher):
+    seen: dict[bytes, int] = {}
+    answers = {b"1": Verdict.LATER, b"2": Verdict.AWAY}
+
+    def verdict(each: Message) -> Verdict:
+        seen[each.body] = seen.get(each.body, 0) + 1
+        return answers.get(each.body, Verdict.DONE) if seen[each.body] < 8 else Verdict.DONE
+
+    with Consumer(quick(url, redeliveries=2), [topic], verdict=verdict) as consumer:
+        publisher.publish([message(topic, 1, "a")])
+        consumer.wait_for(1)
+        publisher.publish([message(topic, 2, "b"), message(topic, 3, "c")])
+        until(lambda: (seen.get(b"1"), seen.get(b"2"), seen.get(b"3")) == (8, 8, 1), "all of them")
+    bodies = consumer.bodies()
+    first = bodies.index(b"2")
+    assert bodies[first : first + 8] == [b"2"] * 8, "nobody else is offered while nothing can be taken"
+    assert not Dead(url, topic).letters()
+
+
+class Dead:
+    """What is in the dead letters, after a moment."""
+
+    def __init__(self, url: str, topic: str) -> None:
+        self._url, self._topic = url, topic
+
+    def letters(self) -> list[bytes]:
+        with Consumer(quick(self._url), [dead_letter_topic(self._topic, "s")], "people") as dead:
+            time.sleep(1)
+        return dead.bodies()
+
+
+def test_who_waits_holds_up_only_what_belongs_to_it(url, topic, publisher):
+    publisher.publish([Message(topic, "same key", body, {}) for body in (b"a1", b"a2", b"b1")])
+    later = {b"a1"}
+    subscriber = quick(url, order=lambda each: each.body[:1].decode())
+    with Consumer(
+        subscriber, [topic], verdict=lambda each: Verdict.LATER if each.body in later else Verdict.DONE
+    ) as consumer:
+        until(lambda: b"b1" in consumer.bodies() and consumer.bodies().count(b"a1") > 2, "the other")
+        assert b"a2" not in consumer.bodies()
+        later.clear()
+        until(lambda: b"a2" in consumer.bodies(), "what was behind it")
+
+
+def test_of_too_many_that_wait_some_go_to_the_end_of_their_topic_and_new_ones_are_taken(
+    url, topic, publisher, monkeypatch
+):
+    monkeypatch.setattr(pulsar_bus, "MOST_WAITING", 5)
+    held, later = [message(topic, n, f"k{n}") for n in range(12)], threading.Event()
+    publisher.publish([*held, message(topic, 99, "new")])
+    with Consumer(
+        quick(url),
+        [topic],
+        verdict=lambda each: Verdict.DONE if each.body == b"99" or later.is_set() else Verdict.LATER,
+    ) as consumer:
+        until(lambda: b"99" in consumer.bodies(), "the new one")
+        later.set()
+        began = len(consumer.received)
+        until(lambda: {*consumer.bodies()[began:]} >= {each.body for each in held}, "all that waited")
+    with Consumer(quick(url), [topic]) as again:
+        time.sleep(1)
+    assert again.received == []
+
+
 def test_a_handler_that_raises_is_asked_again(url, topic, publisher):
     failures = [RuntimeError("first"), RuntimeError("second")]
 
@@ -186,6 +251,30 @@ def test_a_handler_that_raises_is_asked_again(url, topic, publisher):
     publisher.publish([message(topic, 1)])
     with Consumer(quick(url), [topic], verdict=verdict) as consumer:
         assert consumer.wait_for(3) == [b"1"] * 3
+
+
+def test_a_topic_that_the_broker_does_not_give_is_told_of_and_silences_no_other(url, topic, publisher, caplog):
+    failures: list[tuple[str, str]] = []
+    subscriber = quick(url, observe=lambda *failure: failures.append(failure))
+    with caplog.at_level("ERROR", "saga.bus"), Consumer(subscriber, ["not/one", topic, f"{topic}-2"]) as consumer:
+        publisher.publish([message(topic, 1), message(f"{topic}-2", 2)])
+        assert sorted(consumer.wait_for(2)) == [b"1", b"2"]
+        until(lambda: failures, "the failure")
+    assert set(failures) == {("not/one", "InvalidTopicName")}
+    [told] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (told.topic, told.reason) == ("not/one", "Pulsar error: InvalidTopicName")
+
+
+def test_a_topic_that_another_process_holds_is_waited_for_while_the_others_deliver(url, topic, publisher):
+    with Consumer(quick(url), [topic]) as holder:
+        publisher.publish([message(topic, 1)])
+        holder.wait_for(1)
+        with Consumer(quick(url, timeout=1), [topic, f"{topic}-2"]) as other:
+            for number in range(2, 12):
+                publisher.publish([message(topic, number), message(f"{topic}-2", number)])
+                time.sleep(0.2)
+            assert numbers(holder.wait_for(11)) == list(range(1, 12))
+            assert numbers(other.wait_for(10)) == list(range(2, 12))
 
 
 def test_looking_shows_what_comes_from_now_on_and_leaves_nothing_behind(url, topic, publisher):
@@ -229,6 +318,78 @@ def test_a_topic_that_cannot_be_one_is_refused_with_its_messages_only(url, topic
     publisher.publish([message(topic, 5)])
     with Consumer(quick(url), [topic]) as consumer:
         assert consumer.wait_for(1) == [b"5"]
+
+
+class Stubborn:
+    """A producer that the broker takes nothing from, or the first few messages only."""
+
+    def __init__(self, real, result, most: int = 0) -> None:
+        self._real, self._result, self._left = real, result, most
+
+    def send_async(self, body, callback, **options) -> None:
+        self._left -= 1
+        if self._left >= 0:
+            self._real.send_async(body, callback, **options)
+        else:
+            callback(self._result, None)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+def forbidden(monkeypatch, topic: str, how) -> None:
+    create = pulsar.Client.create_producer
+
+    def made(self, name, **options):
+        if name != topic:
+            return create(self, name, **options)
+        if isinstance(how, Exception):
+            raise how
+        return how(create(self, name, **options))
+
+    monkeypatch.setattr(pulsar.Client, "create_producer", made)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pulsar.AuthorizationError("no permission"),
+        pulsar.TopicNotFound("none is made by itself"),
+        lambda real: Stubborn(real, pulsar.Result.ProducerBlockedQuotaExceededException),
+        lambda real: Stubborn(real, pulsar.Result.TopicTerminated, most=2),
+        lambda real: Stubborn(real, pulsar.Result.Timeout),
+    ],
+    ids=["permission", "missing", "quota", "in the middle", "silent"],
+)
+def test_a_topic_that_the_broker_takes_nothing_for_holds_up_its_own_messages_only(  # noqa: PLR0917
+    url, topic, publisher, monkeypatch, caplog, how
+):
+    monkeypatch.setattr(pulsar_bus, "CHUNK", 4)
+    shut = f"{topic}-shut"
+    sent = [message((topic, shut)[n % 2], n) for n in range(12)]
+    with monkeypatch.context() as there:
+        forbidden(there, shut, how)
+        for _ in range(2):
+            with pytest.raises(TopicsUnavailable) as caught, caplog.at_level("ERROR", "saga.bus"):
+                publisher.publish(sent)
+            assert {sent[at].topic for at in caught.value.reasons} == {shut}
+            missing = [sent[at] for at in sorted(caught.value.reasons)]
+            assert missing == [each for each in sent if each.topic == shut][-len(missing) :]
+    assert [record.topic for record in caplog.records if record.levelname == "ERROR"] == [shut], "told of once"
+    publisher.publish(missing)
+    with Consumer(quick(url), [topic, shut]) as consumer:
+        until(lambda: set(numbers(consumer.bodies())) == set(range(12)), "all of them")
+    for where in (topic, shut):
+        there = numbers([each.body for each in consumer.received if each.topic == where])
+        assert there == sorted(there)
+
+
+def test_a_message_that_is_too_large_for_this_broker_is_refused_alone(topic, publisher, monkeypatch):
+    monkeypatch.setattr(pulsar_bus, "CHUNK", 2)
+    forbidden(monkeypatch, topic, lambda real: Stubborn(real, pulsar.Result.MessageTooBig, most=3))
+    with pytest.raises(MessageRefused, match=topic) as caught:
+        publisher.publish([message(topic, n) for n in range(6)])
+    assert list(caught.value.reasons) == [3]
 
 
 def test_a_message_that_is_too_large_for_the_dead_letters_goes_there_without_its_end(

@@ -6,13 +6,13 @@ from uuid import UUID
 
 import api_support
 import pytest
-from api_support import START, UNKNOWN_ID
+from api_support import ORDER, START, UNKNOWN_ID
 from django.test import Client
 
 from application.bulk import BulkRunner
 from domain.outcomes import Rejected
 from domain.workflows.cashout import CASHOUT
-from infrastructure.models import SagaRow
+from infrastructure.models import OutboxRow, SagaRow
 from interfaces.console import live
 from interfaces.console import trouble as console_trouble
 from interfaces.platform import platform
@@ -74,6 +74,18 @@ def test_the_sagas_that_are_parked_for_longest_are_first(api, monkeypatch):
 
     assert re.findall(r'id="p([0-9a-f-]+)"', shown) == [ids[1], ids[0]]
     assert "All parked sagas" in shown
+
+
+def test_it_shows_messages_that_were_not_sent_with_their_remedy_also_where_nothing_else_is_wrong(api):
+    saga_id = api.post(START, {"workflow": "commandes", "input": ORDER}).json()["id"]
+    facts = {"saga_id": saga_id, "seq": 1, "topic": "commands", "payload": {}, "created_at": api.clock.now()}
+    row = OutboxRow.objects.create(**facts, refused="too large")
+
+    shown = page(api)
+
+    assert "Nothing is parked" not in shown
+    assert f"manage.py saga_outbox retry {row.id}" in shown and "too large" in shown and saga_id in shown
+    assert 'class="banner bad" id="explanation"' in page(api, f"/console/sagas/{saga_id}/")
 
 
 def test_the_questions_do_not_grow_with_the_trouble(api, django_assert_max_num_queries):

@@ -11,10 +11,11 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from application.ports import Existing, IdempotentRequest
+from application.ports import Existing, IdempotentRequest, Refused
 from domain.exceptions import LeaseLost, SagaNotFound
 from domain.outcomes import Rejected, Succeeded, Unavailable
 from infrastructure.definition_store import DefinitionStore
+from infrastructure.models import OutboxRow
 from infrastructure.saga_store import PostgresSagaStore
 from tests.support.dialogue import START
 from tests.support.memory_store import MemorySagaStore
@@ -258,6 +259,24 @@ def test_a_look_says_who_drives(store):
     assert store.look(saga.id).driven_until is None
     with pytest.raises(SagaNotFound):
         store.look(uuid4())
+
+
+def test_a_look_says_what_of_it_no_broker_took(store):
+    saga, _ = driven(store)
+    other, _ = driven(store)
+    assert store.look(saga.id).unsent == ()
+    aside = put_aside(store, saga, "commands", "too large")
+    put_aside(store, other, "commands", "another saga's")
+    assert store.look(saga.id).unsent == (aside,)
+
+
+def put_aside(store, saga, topic, reason):
+    if isinstance(store, MemorySagaStore):
+        store.refused.append(Refused(len(store.refused) + 1, saga.id, 1, topic, reason))
+        return store.refused[-1]
+    facts = {"saga_id": saga.id, "seq": 1, "topic": topic}
+    row = OutboxRow.objects.create(**facts, payload={}, created_at=START, refused=reason)
+    return Refused(row.id, saga.id, 1, topic, reason)
 
 
 # --- business ids ---------------------------------------------------------------------------------------------------

@@ -2,28 +2,32 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from io import StringIO
+from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 
-from application.messages import Inbox, Relay, Trigger, signal
+from application.messages import Inbox, Relay, Trigger, order_of, signal
 from application.operations import Operations
 from application.ports import Lease, Message, Refused, Verdict
 from application.recovery import claim_due, drive
 from application.trace_context import span_of
 from domain.calls import LARGEST_MESSAGE
-from domain.definition import Await, Publish
+from domain.definition import Await, Publish, Step
 from domain.entities import Saga
-from domain.exceptions import BrokerUnavailable, LeaseLost, MessageRefused
+from domain.exceptions import BrokerUnavailable, LeaseLost, MessageRefused, StoreUnavailable, TopicsUnavailable
 from domain.outcomes import Succeeded
 from infrastructure import database_numbers, pulsar_bus
 from infrastructure.definition_store import DefinitionStore
 from infrastructure.models import OutboxRow
 from infrastructure.outbox_store import PostgresOutbox
 from infrastructure.saga_store import PostgresSagaStore
+from interfaces.management.commands import saga_worker
 from tests.support.dialogue import ANNA, START, step, workflow
 from tests.support.driving import Bench
 from tests.support.stored_sagas import MINUTE, lease
@@ -41,20 +45,30 @@ LARGE = Publish(topic="commands", body={"type": "Do", "text": "${input.text}"})
 WORKFLOW = workflow(step("a"), ASK, step("b"), name="messages_test", deadline=120.0)
 
 
+COFFEE = "\u2615"
 GIVEN = f"00-{'a' * 32}-{'b' * 16}-01"
+
+
+@dataclass
+class Started:
+    id: UUID
 
 
 class Broker:
     def __init__(self) -> None:
         self.sent: list[Message] = []
         self.up, self.most = True, 10**6
+        self.shut: dict[str, str] = {}
 
     def publish(self, messages):
         if not self.up:
             raise BrokerUnavailable
         if too_large := {at: "too large" for at, each in enumerate(messages) if len(each.body) > self.most}:
             raise MessageRefused(too_large)
-        self.sent += messages
+        unsent = {at: self.shut[each.topic] for at, each in enumerate(messages) if each.topic in self.shut}
+        self.sent += [each for at, each in enumerate(messages) if at not in unsent]
+        if unsent:
+            raise TopicsUnavailable(unsent)
 
 
 @pytest.fixture
@@ -180,6 +194,75 @@ def test_what_cannot_be_taken_in_is_counted(bench, message, result, verdict):
     assert counted == [("answers", result)]
 
 
+DEEP = (b"[" * 500 + b"]" * 500, b"[" * 60_000 + b"]" * 60_000)
+HOSTILE = [b'"a\\u0000"', b'"\\ud800"', b"NaN", b"1e400", *DEEP, b"1" * 5000]
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: value[:8].decode())
+@pytest.mark.parametrize("topic", ["answers", "wanted"])
+def test_what_is_no_strict_json_is_put_aside_at_once_and_counted(bench, topic, value):
+    saga, counted = started(bench), []
+    body = b'{"type": "done", "saga_id": "%s", "order": {"id": %s}}' % (str(saga.id).encode(), value)
+    assert starter(bench, counted).handle(Message(topic, "k", body)) is Verdict.DEAD
+    assert counted == [(topic, "malformed")]
+
+
+def test_a_message_that_starts_what_there_is_not_is_put_aside_and_told_of(bench, caplog):
+    counted: list[tuple[str, str]] = []
+    heard = replace(starter(bench, counted), triggers=(replace(STARTS, workflow="nowhere"),))
+    assert heard.handle(wanted({"order": {"id": 7}})) is Verdict.DEAD
+    assert (counted, "cannot start its saga" in caplog.text) == ([("wanted", "refused")], True)
+
+
+@pytest.mark.parametrize("topic", ["answers", "wanted"])
+def test_while_the_database_is_away_a_message_waits_before_all_others(bench, topic, monkeypatch):
+    saga, counted = started(bench), []
+
+    def away(*_given):
+        raise StoreUnavailable
+
+    message = Message(topic, "k", json.dumps({"type": "done", "saga_id": str(saga.id), "order": {"id": 1}}).encode())
+    with monkeypatch.context() as there:
+        there.setattr(PostgresSagaStore, "look", away)
+        there.setattr(PostgresSagaStore, "create", away)
+        assert starter(bench, counted).handle(message) is Verdict.AWAY
+    assert starter(bench, counted).handle(message) is Verdict.DONE
+    assert [result for _, result in counted] == ["store_away", "taken" if topic == "answers" else "started"]
+
+
+def test_a_worker_whose_database_is_away_takes_no_attempt_of_a_message():
+    def away(_message):
+        raise OperationalError("the connection was lost")
+
+    asked = SimpleNamespace(handle=away)
+    assert saga_worker._taken(asked, Message("answers", "k", b"{}")) is Verdict.AWAY
+
+
+def test_messages_keep_their_order_within_their_saga_and_where_they_have_none_within_their_key(bench):
+    saga = started(bench)
+    assert order_of(replace(answer(saga), key="the desk")) == str(saga.id)
+    for body in (b"\xff", b"[]", b"{}", b'{"saga_id": 7}', b'"text"'):
+        assert order_of(Message("t", "the desk", body)) == "the desk"
+
+
+@pytest.mark.parametrize("topic", ["answers", "wanted"])
+def test_what_the_database_cannot_store_is_put_aside(bench, topic, monkeypatch):
+    saga, counted = started(bench), []
+    monkeypatch.setattr("application.messages.decoded", json.loads)
+    body = json.dumps({"type": "done", "saga_id": str(saga.id), "order": {"id": "\0"}}).encode()
+    assert starter(bench, counted).handle(Message(topic, "k", body)) is Verdict.DEAD
+    assert counted == [(topic, "malformed" if topic == "answers" else "refused")]
+    assert bench.engine.store.load(saga.id).status == "WAITING"
+
+
+def test_a_message_whose_handling_failed_is_counted_too(bench, monkeypatch):
+    saga, counted = started(bench), []
+    monkeypatch.setattr(Saga, "signal", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        inbox(bench, counted).handle(answer(saga))
+    assert counted == [("answers", "failed")]
+
+
 def test_a_duplicate_and_a_late_answer_change_nothing(bench):
     saga, counted = started(bench), []
     for _ in range(2):
@@ -187,6 +270,59 @@ def test_a_duplicate_and_a_late_answer_change_nothing(bench):
     bench.work_until_rest_of(saga.id)
     assert inbox(bench, counted).handle(answer(saga, "refused")) is Verdict.DONE
     assert [result for _, result in counted] == ["taken", "not_awaited", "not_awaited"]
+
+
+TWICE = workflow(
+    step("a"),
+    Step(name="first", awaits=Await(types=("ok",), topic="answers", timeout=30)),
+    step("b"),
+    Step(name="second", awaits=Await(types=("ok", "late"), topic="answers", timeout=30)),
+    name="messages_twice",
+    deadline=300.0,
+)
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def twice(request):
+    """A bench of a workflow that waits for the same type twice, over each store."""
+    if request.param == "memory":
+        return Bench(TWICE)
+    bench, definitions = request.getfixturevalue("bench"), DefinitionStore([TWICE])
+    definitions.register()
+    store = PostgresSagaStore(definitions)
+    bench.store, bench.engine = store, replace(bench.engine, store=store, definitions=definitions)
+    return bench
+
+
+def test_an_answer_that_is_faster_than_its_step_comes_again_until_that_has_begun(twice):
+    verdicts = []
+    twice.services.after = lambda task: verdicts.append(inbox(twice).handle(answer(Started(task.saga_id), "ok")))
+    saga = twice.start(workflow="messages_twice")
+    assert (verdicts, saga.status) == ([Verdict.LATER], "WAITING")
+    counted = []
+    heard = inbox(twice, counted)
+    kinds = ("late", "other", "ok")
+    assert [heard.handle(answer(saga, kind)) for kind in kinds] == [Verdict.LATER, Verdict.DONE, Verdict.DONE]
+    assert [result for _, result in counted] == ["not_now", "not_awaited", "taken"]
+
+
+def test_a_duplicate_is_not_kept_for_a_later_step_that_waits_for_the_same_type(twice):
+    saga, heard = twice.start(workflow="messages_twice"), inbox(twice)
+    assert [heard.handle(answer(saga, "ok", n=1)) for _ in range(2)] == [Verdict.DONE, Verdict.DONE]
+    assert heard.handle(answer(saga, "ok", n=2)) is Verdict.LATER
+    lease_, [claimed] = claim_due(twice.engine, 1)
+    drive(twice.engine, claimed, lease_)
+    assert twice.engine.store.load(saga.id).status == "WAITING"
+    assert heard.handle(answer(saga, "ok", n=2)) is Verdict.DONE
+    assert [twice.engine.store.load(saga.id).outputs[name]["n"] for name in ("first", "second")] == [1, 2]
+
+
+def test_an_answer_for_a_step_that_is_not_reached_any_more_is_done_with(twice):
+    saga, heard = twice.start(workflow="messages_twice"), inbox(twice)
+    assert heard.handle(answer(saga, "late")) is Verdict.LATER
+    twice.clock.sleep(31)
+    assert twice.work_until_rest_of(saga.id).status == "COMPENSATED"
+    assert heard.handle(answer(saga, "late")) is Verdict.DONE
 
 
 def test_an_answer_for_a_paused_saga_comes_again(bench):
@@ -256,6 +392,28 @@ def test_a_message_that_no_broker_takes_is_put_aside_and_holds_up_nobody(bench, 
     assert refused == Refused(large.id, saga.id, large.seq, "commands", "too large")
 
 
+def test_a_topic_that_the_broker_does_not_take_holds_up_its_own_messages_only(bench, broker, monkeypatch):
+    monkeypatch.setattr("application.messages.BATCH", 3)
+    now = [0.0]
+    relay = Relay(PostgresOutbox(), broker, clock=lambda: now[0])
+    sagas = [started(bench) for _ in range(4)]
+    broker.shut = {"saga-events": "no permission"}
+    for _ in range(20):
+        relay.send_some()
+    assert [command["saga_id"] for command in commands(broker)] == [str(saga.id) for saga in sagas]
+    held = OutboxRow.objects.filter(topic="saga-events").count()
+    assert held == OutboxRow.objects.count() == sum(saga.seq for saga in sagas)
+
+    broker.shut, before = {}, len(broker.sent)
+    assert relay.send_some() == 0, "it is left alone for a while"
+    now[0] += 5
+    while relay.send_some():
+        pass
+    told = [(message.key, json.loads(message.body)["seq"]) for message in broker.sent[before:]]
+    assert told == sorted(told, key=lambda each: ([str(saga.id) for saga in sagas].index(each[0]), each[1]))
+    assert (len(told), OutboxRow.objects.count()) == (held, 0)
+
+
 @pytest.mark.parametrize("what", ["retry", "drop"])
 def test_a_person_sends_it_after_all_or_lets_it_go(bench, broker, relay, what):
     started(bench)
@@ -304,7 +462,7 @@ def test_a_saga_whose_message_no_broker_would_take_turns_back(bench, broker, rel
     store = PostgresSagaStore(definitions)
     bench.engine = replace(bench.engine, store=store, definitions=definitions)
 
-    saga = bench.start(workflow="messages_test", input={"text": "x" * LARGEST_MESSAGE})
+    saga = bench.start(workflow="messages_test", input={"text": "x" * (LARGEST_MESSAGE - 20)})
 
     assert saga.status == "COMPENSATED"
     assert f"bytes, {LARGEST_MESSAGE} is the most" in saga.failure.reason
@@ -349,10 +507,82 @@ def test_a_message_starts_a_saga_once_however_often_it_comes(bench):
     assert bench.store.load(claimed.saga.id).status == "WAITING"
 
 
+def test_keys_that_are_the_same_only_at_their_beginning_are_two(bench):
+    for key in ("x" * 300, "x" * 300 + "y", "x" * 300):
+        assert starter(bench).handle(wanted({"order": {"id": 1}}, key)) is Verdict.DONE
+    assert len(claim_due(bench.engine, 10)[1]) == 2
+
+
+@pytest.mark.parametrize("given", [None, "", True, [1], {"a": 1}])
+def test_a_message_without_key_whose_id_is_none_starts_nothing(bench, given):
+    counted: list[tuple[str, str]] = []
+    assert starter(bench, counted).handle(wanted({"id": given, "order": {"id": 1}}, "")) is Verdict.DEAD
+    assert counted == [("wanted", "malformed")]
+
+
+def test_each_trigger_of_a_topic_starts_its_own_saga_whatever_their_order(bench):
+    triggers = (STARTS, replace(STARTS, input={"of": "other"}), replace(STARTS, when="${message.order.id == `7`}"))
+    for some in (triggers, triggers[::-1], triggers[:1]):
+        assert replace(inbox(bench), triggers=some).handle(wanted({"order": {"id": 7}})) is Verdict.DONE
+    begun = [claimed.saga.origin.input["of"] for claimed in claim_due(bench.engine, 10)[1]]
+    assert sorted(map(str, begun)) == ["7", "7", "other"]
+
+
 def test_another_key_or_the_bodys_id_is_another_saga(bench):
     for message in (wanted({"order": {"id": 1}}), wanted({"order": {"id": 1}}, "order-2"), wanted({"id": 5}, "")):
         starter(bench).handle(message)
     assert len(claim_due(bench.engine, 10)[1]) == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "correlation"),
+    [
+        ("order-1", "desk-7", "desk-7"),
+        ("order-1", None, "wanted:order-1"),
+        ("order-1", COFFEE, "wanted:order-1"),
+        ("order-1", "x\r\nX-Evil: 1", "wanted:order-1"),
+        (COFFEE, "x" * 5000, f"wanted:{sha256(COFFEE.encode()).hexdigest()[:32]}"),
+        ("x" * 300, None, f"wanted:{sha256(b'x' * 300).hexdigest()[:32]}"),
+    ],
+)
+def test_a_saga_that_a_message_starts_has_a_correlation_id_that_every_call_can_carry(bench, key, said, correlation):
+    properties = {} if said is None else {"correlation_id": said}
+    for _ in range(2):
+        message = replace(wanted({"order": {"id": 7}}, key), properties=properties)
+        assert starter(bench).handle(message) is Verdict.DONE
+    [claimed] = claim_due(bench.engine, 10)[1]
+    assert claimed.saga.origin.correlation_id == correlation
+
+
+def test_a_topic_may_answer_one_saga_and_start_another(bench):
+    saga, counted = started(bench), []
+    trigger = replace(STARTS, topic="answers", input={"of": "${message.saga_id}"}, when="${message.type == 'done'}")
+    heard = replace(inbox(bench, counted), triggers=(trigger,))
+    Operations(bench.engine).act(saga.id, Saga.pause, ANNA)
+    assert heard.handle(answer(saga, id=1)) is Verdict.LATER
+    Operations(bench.engine).act(saga.id, Saga.resume, ANNA)
+    for message in (answer(saga, id=1), answer(saga, id=1), answer(saga, "refused", id=2)):
+        assert heard.handle(message) is Verdict.DONE
+    assert [result for _, result in counted] == ["not_now", "taken_and_started", "started", "not_awaited"]
+    begun = {claimed.saga.id: claimed.saga for claimed in claim_due(bench.engine, 10)[1]}
+    assert begun.pop(saga.id).outputs["ask"]
+    [other] = begun.values()
+    assert other.origin.input == {"of": str(saga.id)}
+
+
+def test_only_the_messages_that_a_trigger_is_for_start_a_saga(bench):
+    counted = []
+    trigger = replace(STARTS, when="${message.kind == 'order'}")
+    heard = replace(inbox(bench, counted), triggers=(trigger, replace(trigger, when="${message.missing}")))
+    for message in (wanted({"kind": "order"}), wanted({"kind": "other"}), wanted([1]), wanted({}, "")):
+        assert heard.handle(message) is Verdict.DONE
+    assert [result for _, result in counted] == ["started", *["not_concerned"] * 3]
+    assert len(claim_due(bench.engine, 10)[1]) == 1
+
+
+def test_a_condition_that_is_neither_true_nor_false_puts_the_message_aside(bench):
+    heard = replace(inbox(bench), triggers=(replace(STARTS, when="${message.kind}"),))
+    assert heard.handle(wanted({"kind": "order"})) is Verdict.DEAD
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,18 @@ def test_claiming_does_not_look_at_finished_sagas():
     assert "Seq Scan" not in plan
 
 
+def test_what_of_a_saga_no_broker_took_is_found_without_a_look_at_what_waits():
+    many_finished(5000)
+    run(
+        "INSERT INTO saga_outbox (saga_id, seq, topic, payload, created_at) "
+        "SELECT gen_random_uuid(), 1, 't', '{}', now() FROM generate_series(1, 20000)"
+    )
+    run("ANALYZE saga_outbox")
+    plan = explain(_STATEMENTS["standing"].text, id=uuid4())
+    assert "saga_outbox_refused" in plan or "saga_outbox_once" in plan
+    assert "Seq Scan" not in plan
+
+
 def test_listing_active_sagas_does_not_look_at_finished_ones():
     many_finished(5000)
     plan = explain(

@@ -4,6 +4,8 @@ import pytest
 
 from tests.support.metrics_page import published
 
+ONLY_IN_TROUBLE = {"saga_topic_failures_total"}
+"""Of a topic that could not be listened to."""
 BY_WORKFLOW = 'sum by (workflow, statut) (saga_statut_current{statut="STUCK"}) > 0'
 
 
@@ -14,7 +16,7 @@ def test_every_target_of_the_committed_configuration_is_scraped(prometheus):
     assert prometheus.found("pg_up == 1")
 
 
-@pytest.mark.parametrize("name", sorted(published()))
+@pytest.mark.parametrize("name", sorted(published().keys() - ONLY_IN_TROUBLE))
 def test_each_documented_metric_has_samples(prometheus, name):
     found = f"{name}_count" if published()[name][1] == "histogram" else name
     assert prometheus.found(f"count({found}) > 0"), name

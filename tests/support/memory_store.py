@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from application.ports import Claimed, Existing, IdempotentRequest, Lease, Seen
+from application.ports import Claimed, Existing, IdempotentRequest, Lease, Refused, Seen
 from domain.business_ids import newly_known
 from domain.definition import SagaDefinition
 from domain.entities import Saga
@@ -40,6 +40,8 @@ class MemorySagaStore:
     rows: dict[UUID, Row] = field(default_factory=dict)
     durable: set[UUID] = field(default_factory=set)
     """The sagas that were there when something was last made durable."""
+    refused: list[Refused] = field(default_factory=list)
+    """Messages that were put aside."""
 
     def create(
         self, saga: Saga, events: Sequence[SagaEvent], lease: Lease | None, request: IdempotentRequest | None
@@ -105,7 +107,8 @@ class MemorySagaStore:
 
     def look(self, saga_id: UUID) -> Seen:
         saga = self.load(saga_id)
-        return Seen(saga, self.rows[saga_id].owner, self.rows[saga_id].lease_expires_at)
+        row, unsent = self.rows[saga_id], tuple(each for each in self.refused if each.saga_id == saga_id)
+        return Seen(saga, row.owner, row.lease_expires_at, unsent)
 
     def intervene(self, saga: Saga, events: Sequence[SagaEvent], now: datetime) -> None:
         row = self.rows[saga.id]

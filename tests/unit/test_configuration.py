@@ -1,5 +1,6 @@
 """The environment is read once, and what is wrong in it stops the start in words that never repeat a secret."""
 
+import json
 import os
 import socket
 import subprocess
@@ -155,6 +156,11 @@ def test_a_broker_that_is_none_stops_the_start(url):
 TRIGGER = '[{"topic": "wanted", "workflow": "commandes", "input": {"client_id": "${message.client}"}}]'
 
 
+def test_a_trigger_may_say_for_which_messages_it_is():
+    text = TRIGGER.replace('"input"', '"when": "${message.paid}", "input"')
+    assert read({**PRODUCTION, "SAGA_TRIGGERS": text}).triggers[0]["when"] == "${message.paid}"
+
+
 def test_messages_that_start_sagas_are_named_as_json():
     (trigger,) = read({**PRODUCTION, "SAGA_TRIGGERS": TRIGGER}).triggers
     assert (trigger["topic"], trigger["workflow"]) == ("wanted", "commandes")
@@ -162,11 +168,25 @@ def test_messages_that_start_sagas_are_named_as_json():
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[1]", '[{"topic": "t"}]', TRIGGER.replace("wanted", ""), TRIGGER.replace("${message", "${mess age")]
+    "text",
+    [
+        TRIGGER.replace('"input"', '"when": "x ${message}", "input"'),
+        "{",
+        "[1]",
+        '[{"topic": "t"}]',
+        TRIGGER.replace("wanted", ""),
+        TRIGGER.replace("${message", "${mess age"),
+    ],
 )
 def test_a_trigger_that_is_none_stops_the_start(text):
     (fault,) = faults(SAGA_TRIGGERS=text)
     assert fault.startswith("  SAGA_TRIGGERS: must be JSON like")
+
+
+@pytest.mark.parametrize("topic", ["a/b", "a:b", "persistent://a", "http://a/b/c", "a/b/c/d", "x" * 201, 7])
+def test_a_trigger_of_a_topic_that_no_broker_has_stops_the_start(topic):
+    (fault,) = faults(SAGA_TRIGGERS=TRIGGER.replace('"wanted"', json.dumps(topic)))
+    assert fault.startswith(f"  SAGA_TRIGGERS: the topic {topic!r} must be name, tenant/namespace/name or")
 
 
 def test_hosts_are_separated_by_commas_and_spaces():

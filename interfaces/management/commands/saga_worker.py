@@ -9,14 +9,16 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 
 from application.bulk import BulkRunner
-from application.ports import Claimed, Lease
+from application.messages import Inbox
+from application.ports import Claimed, Lease, Message, Verdict
 from application.recovery import claim_due, drive
 from application.trace_context import joined
 from domain.exceptions import BrokerUnavailable, SagaError, StoreUnavailable
@@ -230,7 +232,7 @@ class Worker:
                 topics = list(messaging.topics())
                 if topics:
                     until = _UntilChanged(self._stop, lambda known=topics: list(messaging.topics()) != known)
-                    messaging.subscriber.consume(topics, SUBSCRIPTION, messaging.inbox.handle, until)
+                    messaging.subscriber.consume(topics, SUBSCRIPTION, partial(_taken, messaging.inbox), until)
             except Exception as error:  # noqa: BLE001 - as above
                 logger.warning("messages could not be taken", extra={"reason": str(error).strip()})
                 close_old_connections()
@@ -251,6 +253,16 @@ class Worker:
         if now - self._beat_at >= BEAT_EVERY:
             self._heartbeat.beat(self._name, self._started_at, now)
             self._beat_at = now
+
+
+def _taken(inbox: Inbox, message: Message) -> Verdict:
+    """What becomes of a message. A database that is away is the fault of none: this one comes again when it is back."""
+    try:
+        return inbox.handle(message)
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("messages wait for the database", extra={"reason": str(error).strip()})
+        connection.close()
+        return Verdict.AWAY
 
 
 class _UntilChanged(threading.Event):

@@ -46,6 +46,14 @@ def test_the_same_idempotency_key_starts_nothing_again(bench):
     assert len(bench.services.calls) == 2
 
 
+@pytest.mark.parametrize("correlation", ["", "\u2615", "a\r\nX-Evil: 1", "x" * 129, "a b"])
+def test_a_correlation_id_that_no_call_could_carry_starts_nothing(bench, correlation):
+    with pytest.raises(InputInvalid) as caught:
+        bench.start(correlation_id=correlation)
+    assert caught.value.faults == {"correlation_id": ["must be 1 to 128 letters, digits or ._:/+=@-"]}
+    assert bench.store.rows == {}
+
+
 def test_a_saga_of_messages_is_not_started_without_a_broker_and_one_that_was_is_still_found():
     asking = step("b", publish=Publish(topic="t", body={}), action=None, compensation=None, pivot=True)
     bench = Bench(workflow(step("a"), asking))

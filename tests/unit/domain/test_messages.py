@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.definition import Await, Publish
+from domain.definition import Await, Publish, Step
 from domain.exceptions import DefinitionInvalid, NotAllowed
 from domain.operations import By
 from domain.outcomes import Rejected, Unavailable, Unknown
@@ -235,3 +235,42 @@ class TestAWaitThatIsEnded:
         dialogue.saga.pause(ANNA, START)
         with pytest.raises(NotAllowed):
             dialogue.saga.end_wait(Rejected("no"), START, "create_alliance")
+
+
+class TestAMessageThatIsTooEarly:
+    """A call, a wait, another call; the wait is not the saga's first step."""
+
+    FLOW = workflow(
+        step("a"),
+        Step(name="told", awaits=Await(types=("ok",), topic="t", timeout=30), when="${input.wanted}"),
+        step("b"),
+        name="early",
+    )
+    OK = {"type": "ok"}
+
+    def begun(self, *, wanted: bool = True) -> Dialogue:
+        return Dialogue(self.FLOW, {"wanted": wanted}, deadline=120.0, max_retries=0)
+
+    def test_is_awaited_later_by_its_type_on_its_topic_only(self):
+        saga = self.begun().saga
+        assert saga.awaits_later(self.OK, "t")
+        assert not saga.awaits_later(self.OK, "other")
+        assert not saga.awaits_later({"type": "no"}, "t")
+
+    def test_is_not_awaited_once_its_step_is_settled_or_left_out(self):
+        assert not self.begun().expect("POST svc /a").ok().hears("ok").saga.awaits_later(self.OK, "t")
+        assert not self.begun(wanted=False).expect("POST svc /a").ok().saga.awaits_later(self.OK, "t")
+
+    def test_is_awaited_by_a_saga_that_is_held_on_its_way_forward_and_not_on_its_way_back(self):
+        held = self.begun().saga
+        held.pause(ANNA, START)
+        assert held.awaits_later(self.OK, "t")
+        back = self.begun().expect("POST svc /a").ok().saga
+        back.compensate(ANNA, START)
+        assert back.status == "COMPENSATING"
+        assert not back.awaits_later(self.OK, "t")
+        back.pause(ANNA, START)
+        assert not back.awaits_later(self.OK, "t")
+
+    def test_is_not_awaited_by_a_saga_that_has_ended(self):
+        assert not self.begun().expect("POST svc /a").given(Rejected("no")).saga.awaits_later(self.OK, "t")

@@ -10,7 +10,9 @@ import pytest
 from wire import READ, SAGA, TASK, answer, participants, say, served
 
 from application.trace_context import call_traceparent
-from domain.outcomes import Succeeded, Unknown
+from domain.events import Action
+from domain.outcomes import Rejected, Succeeded, Unknown
+from infrastructure.guard import Guard
 
 SENT = {
     "x-api-key": "the-gateway-key",
@@ -54,6 +56,28 @@ def test_a_call_with_an_effect_and_no_body_says_so():
     _, headers, body = sent(replace(TASK, method="DELETE", body=None))
 
     assert (headers, body) == ({**SENT, "content-length": "0"}, b"")
+
+
+@pytest.mark.parametrize("correlation", ["\u2615", "a\r\nX-Evil: 1", "a\0b", ""])
+@pytest.mark.parametrize("action", [Action.DO, Action.UNDO])
+def test_a_request_that_cannot_be_built_is_certainly_not_done_and_opens_no_circuit(correlation, action):
+    opened = []
+    guard = Guard(failures=1, observe=lambda *change: opened.append(change))
+    with served(say(answer())) as wire, participants(wire.url, guard=guard) as adapter:
+        unsendable = replace(TASK, correlation_id=correlation, attempt=replace(TASK.attempt, action=action))
+        for _ in range(3):
+            reply = adapter.call(unsendable)
+            assert isinstance(reply.outcome, Rejected)
+            assert reply.outcome.reason.startswith("the request cannot be built: ")
+        assert isinstance(adapter.call(TASK).outcome, Succeeded)
+        assert len(wire.requests) == 1
+        assert [change for change in opened if change[1]] == []
+
+
+def test_a_body_that_is_no_json_is_not_sent():
+    with served() as wire, participants(wire.url, guard=Guard(failures=1)) as adapter:
+        assert isinstance(adapter.call(replace(TASK, body={"nom": "\ud800"})).outcome, Rejected)
+        assert wire.requests == []
 
 
 def test_accents_travel_as_utf_8():
