@@ -4,7 +4,7 @@ The engine knows nothing of it: it meets a refusal, a silence or a lost answer l
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from uuid import UUID
 
 from application.fault_scenario import FaultScenario, scenario_of
@@ -68,12 +68,12 @@ class FaultyOutbox(PostgresOutbox):
         super().__init__(events_topic, sampled)
         self._topic, self._engine = events_topic, engine
 
-    def waiting(self, limit: int) -> list[Outgoing]:
+    def waiting(self, limit: int, but: Collection[str] = ()) -> list[Outgoing]:
         """See `Outbox`: what is to go out.
 
         Crash after the step was answered: the message is still there, and meets the same fault.
         """
-        waiting = super().waiting(limit)
+        waiting = super().waiting(limit, but)
         scenarios = self._scenarios({_saga_of(each) for each in waiting if each.message.topic != self._topic})
         going = []
         for each in waiting:

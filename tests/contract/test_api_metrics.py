@@ -67,6 +67,7 @@ def test_the_names_labels_and_kinds_are_those_of_the_documentation(api):
     metrics.observe_call(api_support.CallFacts("inventaire", "GET", 200, 0.01), Unknown(""))
 
     metrics.observe_message("eventos-partners", "taken")
+    metrics.observe_unheard("eventos-partners", "refused")
     metrics.observe_breaker("inventaire", 0)
     metrics.observe_spans("sent", 1)
     metrics.observe_checkpoint("on", 0.001)
