@@ -22,8 +22,23 @@ help: ## this list
 run: $(VENV)/run.installed ## everything on this machine: database, gateway, participants, orchestrator; Ctrl-C ends it
 	@exec $(PY) -m devstack.run $(RUN)
 
+# Two halves side by side: LIVE waits for processes, browsers and alerts most of its time, the other one computes. Given
+# PYTEST, it is one run of what was asked for.
+LIVE := tests/browser tests/chaos tests/monitoring
+
 test: lint ## lint, and the whole test suite
+ifdef PYTEST
 	$(PY) -m pytest $(PYTEST)
+else
+	@mkdir -p .data; \
+	TEST_POSTGRES=$(CURDIR)/.data/test-postgres-live $(PY) -m pytest -p no:cacheprovider --durations=15 $(LIVE) \
+		>.data/test-live.log 2>&1 & live=$$!; \
+	trap 'kill $$live 2>/dev/null' EXIT INT TERM; \
+	echo "$(LIVE): in .data/test-live.log, shown when it has ended"; \
+	$(PY) -m pytest --durations=15 $(addprefix --ignore=,$(LIVE)); rest=$$?; \
+	echo "waiting for $(LIVE)"; wait $$live; alive=$$?; trap - EXIT; \
+	cat .data/test-live.log; exit $$((rest || alive))
+endif
 
 # makemigrations only compares models and migrations: it is shown no database, and may not warn about that.
 lint: $(VENV)/dev.installed ## style, types, dependency rule, migrations, gateway configuration
