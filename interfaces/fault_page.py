@@ -17,7 +17,7 @@ from domain.events import EventType
 from interfaces import documentation as docs
 from interfaces.callers import CLIENT, READER
 from interfaces.console.access import in_language
-from interfaces.console.words import WORDS
+from interfaces.console.words import REASONS, WORDS
 from interfaces.examples import EXAMPLE_INPUTS
 from interfaces.platform import engine
 
@@ -45,7 +45,11 @@ def _page(request: Request, definitions: Iterable[SagaDefinition]) -> HttpRespon
     shown = {
         "workflows": [_shown(definition) for definition in definitions],
         "slow": FaultScenario(slow=True).mark(),
-        "words": {**_words(), "events": {name: str(WORDS[name]) for name in EventType}},
+        "words": {
+            **_words(),
+            "events": {name: str(WORDS[name]) for name in EventType},
+            "reasons": [(template, _(template)) for template in REASONS],
+        },
     }
     return render(request, "saga/test.html", {"shown": shown, "outcomes": OUTCOMES})
 
@@ -75,6 +79,7 @@ def _words() -> dict[str, str]:
         "await": _("(answer)"),
         "attempt": _("attempt {n}"),
         "reason": _("Reason: {reason}."),
+        "because": _("{told}: {reason}"),
         "idle": _("Nobody has taken it up yet: does a worker run?"),
         "starting": _("Starting"),
         "no_json": _("The input is not JSON: {why}"),
