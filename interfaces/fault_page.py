@@ -20,6 +20,7 @@ from interfaces.console.access import in_language
 from interfaces.console.words import REASONS, WORDS
 from interfaces.examples import EXAMPLE_INPUTS
 from interfaces.platform import engine
+from interfaces.schema_example import Example
 
 _OWN_HOST_ONLY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
@@ -93,7 +94,7 @@ def _shown(definition: SagaDefinition) -> dict[str, Any]:
         "name": definition.name,
         "title": definition.title or definition.name,
         "steps": [_step(step) for step in definition.steps],
-        "input": EXAMPLE_INPUTS.get(definition.name, {}),
+        "input": EXAMPLE_INPUTS.get(definition.name) or Example(definition.input_schema).value,
     }
 
 
