@@ -17,9 +17,10 @@ from domain.events import EventType
 from interfaces import documentation as docs
 from interfaces.callers import CLIENT, READER
 from interfaces.console.access import in_language
-from interfaces.console.words import WORDS
+from interfaces.console.words import REASONS, WORDS
 from interfaces.examples import EXAMPLE_INPUTS
 from interfaces.platform import engine
+from interfaces.schema_example import Example
 
 _OWN_HOST_ONLY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
@@ -45,7 +46,11 @@ def _page(request: Request, definitions: Iterable[SagaDefinition]) -> HttpRespon
     shown = {
         "workflows": [_shown(definition) for definition in definitions],
         "slow": FaultScenario(slow=True).mark(),
-        "words": {**_words(), "events": {name: str(WORDS[name]) for name in EventType}},
+        "words": {
+            **_words(),
+            "events": {name: str(WORDS[name]) for name in EventType},
+            "reasons": [(template, _(template)) for template in REASONS],
+        },
     }
     return render(request, "saga/test.html", {"shown": shown, "outcomes": OUTCOMES})
 
@@ -75,6 +80,7 @@ def _words() -> dict[str, str]:
         "await": _("(answer)"),
         "attempt": _("attempt {n}"),
         "reason": _("Reason: {reason}."),
+        "because": _("{told}: {reason}"),
         "idle": _("Nobody has taken it up yet: does a worker run?"),
         "starting": _("Starting"),
         "no_json": _("The input is not JSON: {why}"),
@@ -88,7 +94,7 @@ def _shown(definition: SagaDefinition) -> dict[str, Any]:
         "name": definition.name,
         "title": definition.title or definition.name,
         "steps": [_step(step) for step in definition.steps],
-        "input": EXAMPLE_INPUTS.get(definition.name, {}),
+        "input": EXAMPLE_INPUTS.get(definition.name) or Example(definition.input_schema).value,
     }
 
 

@@ -16,12 +16,12 @@ from interfaces import (
     saga_api,
 )
 from interfaces.callers import CLIENT, READER, RolePermission
-from interfaces.documentation import API_INFO, self_contained
+from interfaces.documentation import API_INFO, OwnReDoc, self_contained
 
 schema_view = get_schema_view(API_INFO, public=True, permission_classes=[RolePermission])
 schema_view.roles = {"GET": (CLIENT, READER)}
 swagger = self_contained(schema_view.with_ui("swagger", cache_timeout=0))
-redoc = self_contained(schema_view.with_ui("redoc", cache_timeout=0))
+redoc = self_contained(schema_view.as_view(renderer_classes=(OwnReDoc, *schema_view.renderer_classes)))
 
 urlpatterns = [
     path("api/sagas/start/", saga_api.StartView.as_view()),

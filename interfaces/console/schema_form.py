@@ -13,6 +13,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 
+from interfaces.schema_example import MISSING, in_order, resolved
 from interfaces.wire import strict_json
 
 MOST_ITEMS = 500
@@ -26,7 +27,6 @@ _BEYOND = {
     "$dynamicRef", "allOf", "anyOf", "dependentSchemas", "else", "if", "not", "oneOf", "patternProperties", "then",
 }  # fmt: skip
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
-_MISSING = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,6 @@ class SchemaForm:
         """Whether its fields say anything that JSON would not."""
         return self._deepest > 0 and _kind(self._resolved(self._whole)) == "object"
 
-    def initial(self) -> Any:
-        """What the schema itself proposes: its default, or its first example, or the defaults of its parts."""
-        found = self._proposed(self._whole, 0)
-        return {} if found is _MISSING else found
-
     def draw(self, value: Any, faults: Mapping[str, list[str]]) -> tuple[Field, dict[str, list[str]]]:
         """The fields with this value in them and the faults at them, and the faults that are at none."""
         left = dict(faults)
@@ -91,7 +86,7 @@ class SchemaForm:
         """The value that was entered, and what is not even readable, by its path."""
         faults: dict[str, list[str]] = {}
         found = self._value(self._whole, "", given, faults, required=True, depth=0)
-        return ({} if found is _MISSING else found), faults
+        return ({} if found is MISSING else found), faults
 
     # --- drawing
 
@@ -116,10 +111,10 @@ class SchemaForm:
             held = value if isinstance(value, dict) else {}
             drawn.children = [
                 self._field(
-                    part, f"{path}.{name}".lstrip("."), name, held.get(name, _MISSING),
+                    part, f"{path}.{name}".lstrip("."), name, held.get(name, MISSING),
                     required=name in needed, faults=faults, depth=depth + 1,
                 )
-                for name, part in about["properties"].items()
+                for name, part in in_order(about)
             ]  # fmt: skip
         elif kind == "list":
             self._draw_list(drawn, about, value, faults, depth)
@@ -131,7 +126,7 @@ class SchemaForm:
     def _draw_list(self, drawn: Field, schema: Any, value: Any, faults: dict[str, list[str]], depth: int) -> None:
         """Its items, as many as the value has; without one, as many as it must have."""
         fixed, least = schema.get("prefixItems", []), max(schema.get("minItems", 0), int(drawn.required))
-        held = value if isinstance(value, list) else [_MISSING] * min(least, MOST_ITEMS)
+        held = value if isinstance(value, list) else [MISSING] * min(least, MOST_ITEMS)
         most = min(schema.get("maxItems", MOST_ITEMS), MOST_ITEMS)
         for place, item in enumerate(held):
             part = fixed[place] if place < len(fixed) else schema.get("items", {})
@@ -164,11 +159,11 @@ class SchemaForm:
                 )
                 for name, part in schema["properties"].items()
             }  # fmt: skip
-            held = {name: value for name, value in found.items() if value is not _MISSING}
-            return held if held or required else _MISSING
+            held = {name: value for name, value in found.items() if value is not MISSING}
+            return held if held or required else MISSING
         if kind == "list":
             items = self._items(schema, path, given, faults, depth)
-            return items if items or required else _MISSING
+            return items if items or required else MISSING
         return _entered(given.get(f"input.{path}", ""), kind, path, faults)
 
     def _items(
@@ -181,7 +176,7 @@ class SchemaForm:
             self._value(part, f"{path}[{place}]", given, faults, required=True, depth=depth + 1)
             for place, part in enumerate(parts)
         ]
-        return ["" if value is _MISSING else value for value in found]
+        return ["" if value is MISSING else value for value in found]
 
     # --- the schema
 
@@ -203,27 +198,7 @@ class SchemaForm:
         return found
 
     def _resolved(self, schema: Any) -> Any:
-        """What a reference inside the schema refers to; one that leads elsewhere is left, and is a field for JSON."""
-        for _hop in range(_DEEPEST):
-            reference = schema.get("$ref") if isinstance(schema, dict) else None
-            if not isinstance(reference, str) or not reference.startswith("#/"):
-                return schema
-            found: Any = self._whole
-            for part in reference[2:].split("/"):
-                found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
-            schema = found
-        return {}
-
-    def _proposed(self, schema: Any, depth: int) -> Any:
-        schema = self._resolved(schema)
-        if not isinstance(schema, dict) or depth > self._deepest:
-            return _MISSING
-        if "default" in schema or "const" in schema:
-            return schema.get("default", schema.get("const"))
-        if isinstance(schema.get("examples"), list) and schema["examples"]:
-            return schema["examples"][0]
-        parts = {name: self._proposed(part, depth + 1) for name, part in schema.get("properties", {}).items()}
-        return {name: value for name, value in parts.items() if value is not _MISSING} or _MISSING
+        return resolved(self._whole, schema)
 
 
 def after(value: Any, path: str, *, adds: bool) -> None:
@@ -235,7 +210,7 @@ def after(value: Any, path: str, *, adds: bool) -> None:
             value = value.setdefault(key, {}) if isinstance(value, dict) else value[key]
         if adds:
             held = value.setdefault(last, []) if isinstance(value, dict) else value[last]
-            held.append(_MISSING)
+            held.append(MISSING)
         else:
             del value[last]
     except (AttributeError, IndexError, KeyError, TypeError):
@@ -284,7 +259,7 @@ def _attributes(schema: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
 
 def _written(value: Any, kind: str) -> str:
     """A value as its field shows it."""
-    if value is _MISSING:
+    if value is MISSING:
         return ""
     if isinstance(value, Unread):
         return value.text
@@ -296,7 +271,7 @@ def _written(value: Any, kind: str) -> str:
 def _entered(text: str, kind: str, path: str, faults: dict[str, list[str]]) -> Any:
     """The value of a field. What is no number stays a text, so that the schema says what is wrong with it."""
     if not text.strip():
-        return _MISSING
+        return MISSING
     if kind in {"integer", "number"}:
         text = text.strip()
         if not _NUMBER.fullmatch(text):

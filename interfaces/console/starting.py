@@ -21,6 +21,7 @@ from interfaces.console.words import fault
 from interfaces.correlation import acceptable, traceparent
 from interfaces.examples import EXAMPLE_INPUTS
 from interfaces.platform import engine
+from interfaces.schema_example import Example
 from interfaces.starting import under_key
 
 
@@ -30,7 +31,7 @@ def start(request: HttpRequest, name: str) -> HttpResponse:
     definition = engine().definitions.newest(name)
     form = SchemaForm(definition.input_schema)
     if request.method != "POST":
-        return _form(request, definition, form, EXAMPLE_INPUTS.get(name) or form.initial(), {})
+        return _form(request, definition, form, EXAMPLE_INPUTS.get(name) or Example(definition.input_schema).value, {})
     value, faults = _read(request, form)
     for word in ("add", "remove"):
         if word in request.POST:

@@ -17,7 +17,7 @@ from interfaces.console.access import page
 from interfaces.console.charts import Chart, Series, chart
 from interfaces.console.live import live_page
 from interfaces.platform import engine, platform
-from interfaces.templatetags.console import seconds, share
+from interfaces.templatetags.console import decimal, seconds, share
 
 WINDOWS = {
     "hour": (gettext_lazy("last hour"), gettext_lazy("a minute"), 60, 60, 60),
@@ -163,8 +163,8 @@ def _tiles(whole: Span) -> list[tuple[str, str]]:
     return [
         (str(whole.started), _("started")),
         (str(whole.all), _("ended")),
-        (share(whole.success) or "–", _("succeeded")),
-        (share(undone) or "–", _("undone")),
+        (share(whole.success) or "–", _("of them succeeded")),
+        (share(undone) or "–", _("of them undone")),
         (share(whole.part(whole.retried)) or "–", _("repeated a call")),
         (seconds(whole.median) or "–", _("median duration, about")),
         (seconds(whole.p95) or "–", _("p95 of durations, about")),
@@ -191,16 +191,20 @@ def _charts(spans: Sequence[Span], window: str) -> list[tuple[str, str, Chart]]:
     }
     begun = Series("started", _("started"), [span.started for span in spans])
     bars = [Series(f"of-{status}", status, ended[status], bars=True) for status in ENDINGS]
-    success = Series("of-COMPLETED", _("succeeded"), [span.success for span in spans])
+    success = Series("of-COMPLETED", _("success rate"), [span.success for span in spans])
     took = [
         Series("median", _("median"), [span.median for span in spans]),
         Series("p95", "p95", [span.p95 for span in spans]),
     ]
     return [
-        (_("Started and ended"), "count", chart(words["count"] % figures, [*bars, begun], hints, lambda n: f"{n:g}")),
+        (_("Started and ended"), "count", chart(words["count"] % figures, [*bars, begun], hints, _count_written)),
         (_("Success rate"), "success", chart(words["success"] % figures, [success], hints, share, top=1.0)),
         (_("Duration"), "took", chart(words["took"] % figures, took, hints, seconds)),
     ]
+
+
+def _count_written(count: float) -> str:
+    return decimal(f"{count:g}")
 
 
 def _hint(span: Span, window: str) -> str:

@@ -1,9 +1,12 @@
 """How the console writes what it shows often: times, durations, statuses."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import reduce
 from typing import Any
 
 from django import template
+from django.utils.formats import get_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -31,15 +34,20 @@ def clock(at: datetime | None) -> SafeString | str:
     return format_html('<time datetime="{}" data-exact>{}</time>', at.isoformat(), at.strftime("%H:%M:%S.%f")[:-3])
 
 
+def decimal(number: str) -> str:
+    """A number with the decimal sign of the language."""
+    return number.replace(".", str(get_format("DECIMAL_SEPARATOR")))
+
+
 @register.filter
 def seconds(value: float | None) -> str:
     """A duration in the unit that a person would use."""
     if value is None:
         return ""
     if value < 1:
-        return f"{value * 1000:.3g} ms"
+        return decimal(f"{value * 1000:.3g} ms")
     if value < _MINUTE:
-        return f"{value:.3g} s"
+        return decimal(f"{value:.3g} s")
     if value < _HOUR:
         return _("%(minutes).0f min %(seconds).0f s") % {"minutes": value // _MINUTE, "seconds": value % _MINUTE}
     if value < _DAY:
@@ -83,4 +91,16 @@ def share(part: float | None) -> str:
     if part is None:
         return ""
     percent = part * 100
-    return f"{min(max(percent, 0.1), 99.9) if 0 < part < 1 else percent:.3g} %"
+    return decimal(f"{min(max(percent, 0.1), 99.9) if 0 < part < 1 else percent:.3g} %")
+
+
+@register.filter
+def after(text: object, what: object) -> str:
+    """The text after what it is said of, with the colon of the language."""
+    return _("%(what)s: %(text)s") % {"what": what, "text": text}
+
+
+@register.filter
+def together(texts: Sequence[str]) -> str:
+    """Several faults as one text."""
+    return reduce(lambda one, more: _("%(one)s; %(more)s") % {"one": one, "more": more}, texts)

@@ -8,6 +8,7 @@ import json
 import re
 from html import unescape
 from pathlib import Path
+from unicodedata import normalize
 
 import api_support
 import pytest
@@ -26,6 +27,7 @@ from domain.events import Action, EventType
 from domain.lint import Severity
 from domain.sentences import said
 from interfaces.console import words
+from interfaces.templatetags import console as filters
 from tests.support.made_up_language import Bracketed, Published, Visible
 
 api = api_support.api
@@ -242,3 +244,21 @@ def test_the_engines_own_reasons_are_those_that_it_gives():
     for template in words.REASONS:
         for part in re.split(r"%\(\w+\)s|, ", template):
             assert part.strip(" :,") in source, template
+
+
+def test_each_language_is_offered_by_its_own_name(api):
+    shown = normalize("NFC", Client(headers={"Accept-Language": "fr"}).get("/console/").content.decode())
+
+    assert re.findall(r'<option value="\w\w" lang="\w\w"[^>]*>([^<]+)', shown) == [
+        "English", "Français", "Español", "Tiếng Việt",
+    ]  # fmt: skip
+
+
+def test_numbers_and_colons_are_written_as_the_language_does():
+    with override("fr"):
+        assert (filters.share(0.429), filters.seconds(2.04), filters.seconds(0.0875)) == ("42,9 %", "2,04 s", "87,5 ms")
+        assert filters.after("refusé", "pay") == "pay\xa0: refusé"
+        assert filters.together(["un", "deux", "trois"]) == "un\xa0; deux\xa0; trois"
+    assert (filters.share(0.429), filters.after("refused", "pay"), filters.together(["a", "b"])) == (
+        "42.9 %", "pay: refused", "a; b",
+    )  # fmt: skip

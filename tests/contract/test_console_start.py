@@ -16,6 +16,7 @@ from domain.workflows.commandes import COMMANDES
 from infrastructure.models import SagaEventRow, SagaRow
 from interfaces.console.schema_form import MOST_FIELDS, SchemaForm, after
 from interfaces.examples import EXAMPLE_INPUTS
+from interfaces.schema_example import Example
 from saga_service import bootstrap
 
 api = api_support.api
@@ -281,7 +282,7 @@ def test_what_a_form_shows_it_reads(value):
 
 def test_each_field_is_what_its_schema_says():
     form = SchemaForm(RICH)
-    root, left = form.draw(form.initial(), {"price": ["is wrong"], "nowhere": ["is odd"]})
+    root, left = form.draw(Example(RICH).value, {"price": ["is wrong"], "nowhere": ["is odd"]})
     drawn = by_path(root)
 
     kinds = {
@@ -318,7 +319,7 @@ LIST = {"type": "array", "minItems": 500}
 )  # fmt: skip
 def test_a_form_that_would_have_very_many_fields_has_fields_for_json_instead(schema):
     form = SchemaForm(schema)
-    root, _ = form.draw(form.initial(), {})
+    root, _ = form.draw(Example(schema).value, {})
     assert len(list(by_path(root))) <= MOST_FIELDS
     assert form.read({"input.p1": '{"p2": {}}'})[1] == {}
 

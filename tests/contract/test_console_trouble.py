@@ -64,6 +64,8 @@ def test_it_shows_what_is_owed_to_whom_the_groups_and_the_parked_sagas(api):
     assert "3 parked" in shown
     assert all(f'id="p{saga_id}"' in shown for saga_id in ids)
     assert "1 × wallet" in shown
+    assert {f">…{saga_id[-8:]}</a>" in shown for saga_id in ids} == {True}
+    assert ("Try all again…" in shown, "Undo all…" in shown) == (True, False), "it is their undo that fails"
 
 
 def test_the_sagas_that_are_parked_for_longest_are_first(api, monkeypatch):

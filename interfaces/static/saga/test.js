@@ -21,6 +21,21 @@ function say(name, parts = {}) {
   return words[name].replace(/\{(\w+)\}/g, (_, part) => parts[part]);
 }
 
+// The engine's own reasons, each as it is stored and in the page's language; the others stay as they were given.
+const PART = /%\((\w+)\)s/;
+const reasons = words.reasons.map(([template, said]) => {
+  const pieces = template.split(PART).map((piece, at) => (at % 2 ? `(?<${piece}>[^]*)` : piece.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")));
+  return [new RegExp(`^${pieces.join("")}$`), said];
+});
+
+function inWords(reason) {
+  for (const [pattern, said] of reasons) {
+    const found = pattern.exec(reason);
+    if (found) return said.replace(/%\((\w+)\)s/g, (_, part) => (part === "reason" ? inWords(found.groups[part]) : found.groups[part]));
+  }
+  return reason;
+}
+
 function standingAs(name) {
   return SIGNS[name] ? `${SIGNS[name]} ${words[name]}` : "";
 }
@@ -70,7 +85,7 @@ function standing(steps, events) {
     else if (event.type === "attempt_failed") step.do = event.due_at ? "retrying" : "failed";
     else if (event.type === "step_failed" || event.type === "deadline_passed") step.do = "failed";
     else if (event.type === "step_succeeded" || event.type === "step_skipped") step.do = event.action ? "done" : "unneeded";
-    if (event.type === "step_failed") step.why = event.reason || "";
+    if (event.type === "step_failed") step.why = inWords(event.reason || "");
   }
   return found;
 }
@@ -91,7 +106,8 @@ function sentence(event) {
   const place = event.step ? ` ${event.step}${event.item === null ? "" : `[${event.item}]`}` : "";
   const what = ["undo", "inquire", "await"].includes(event.action) ? ` ${say(event.action)}` : "";
   const attempt = event.attempt > 1 ? `, ${say("attempt", { n: event.attempt })}` : "";
-  return `${words.events[event.type]}${place}${what}${attempt} → ${event.state}${event.reason ? `: ${event.reason}` : ""}`;
+  const told = `${words.events[event.type]}${place}${what}${attempt} → ${event.state}`;
+  return event.reason ? say("because", { told, reason: inWords(event.reason) }) : told;
 }
 
 function showLog(events) {
@@ -142,7 +158,7 @@ async function follow(workflow, id, mine) {
     if (RESTING.has(last.status)) {
       const failure = events.find((event) => event.type === "step_failed" || event.type === "deadline_passed");
       const reason = last.status === "STUCK" ? last.reason : failure && failure.reason;
-      const why = last.status !== "COMPLETED" && reason ? ` ${say("reason", { reason })}` : "";
+      const why = last.status !== "COMPLETED" && reason ? ` ${say("reason", { reason: inWords(reason) })}` : "";
       showStatus(last.status === "COMPLETED" ? "good" : "bad", `${last.status} (${last.state}). ${say(last.status)}${why}`);
       return;
     }
