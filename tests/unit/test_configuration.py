@@ -300,6 +300,31 @@ def test_help_needs_neither_secrets_nor_a_database(command):
     assert command[0] in ended.stdout
 
 
+@pytest.mark.parametrize(
+    "what", [["lint", "fixtures/loan.json"], ["export", "fixtures/loan.json"], ["diff", *["fixtures/loan.json"] * 2]]
+)
+def test_workflow_files_are_judged_with_neither_secrets_nor_a_database(what):
+    ended = run("manage.py", "saga_definitions", *what)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_what_is_wrong_in_a_workflow_file_is_told_without_a_database(tmp_path):
+    file = tmp_path / "x.json"
+    content = (ROOT / "fixtures" / "partner_creation.json").read_text()
+    file.write_text(content.replace('"name": "partner_creation"', '"name": "x"').replace('"topic": "', '"topic": "a//'))
+
+    ended = run("manage.py", "saga_definitions", "lint", str(file))
+
+    assert ended.returncode == 1
+    assert "publish.topic: 'a//" in ended.stderr
+
+
+@pytest.mark.parametrize("what", [["lint"], ["lint", "loan"], ["diff", "fixtures/loan.json"], ["list"]])
+def test_what_is_stored_needs_the_environment(what):
+    assert run("manage.py", "saga_definitions", *what).stderr.startswith("The environment is wrong:")
+
+
 WRONG_WORKFLOW = """
 import django; django.setup()
 from domain.exceptions import DefinitionChanged
