@@ -70,7 +70,14 @@ def test_without_debug_an_example_secret_stops_the_start(name):
 
 
 @pytest.mark.parametrize("name", SECRETS)
-@pytest.mark.parametrize("value", ["s3cret-key\n", " s3cret-key", "s3cret key", "s3cret-clé", "s3cret\0key"])
+def test_without_debug_a_secret_that_can_be_guessed_stops_the_start(name):
+    assert faults(**{name: "x" * 15}) == [f"  {name}: 16 characters at least, so that nobody guesses it"]
+    read({**PRODUCTION, name: "x" * 16})
+    read({"DEBUG": "True", name: "x"})
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("value", ["s3cret-of-a-key-\n", " s3cret-of-a-key-", "s3cret of a key-", "s3cret-d-une-clé", "s3cret-of-a-\0key"])
 def test_a_secret_that_no_header_can_carry_stops_the_start(name, value):
     (fault,) = faults(**{name: value})
 
