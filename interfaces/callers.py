@@ -96,7 +96,12 @@ def _consumer(meta: dict[str, Any]) -> Caller | None:
 
 
 def _own_key(meta: dict[str, Any]) -> Caller | None:
-    given = meta.get("HTTP_X_API_KEY") or _BEARER.sub("", meta.get("HTTP_AUTHORIZATION", ""))
+    given = meta.get("HTTP_X_API_KEY")
+    if not given and (credentials := meta.get("HTTP_AUTHORIZATION")):
+        bearer = _BEARER.match(credentials)
+        if bearer is None:
+            raise AuthenticationFailed(_("This key is not known here."), code="key_unknown")
+        given = credentials[bearer.end() :]
     if not given:
         return None
     # Every key is compared, so that the time taken does not tell which one came close.

@@ -1,6 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457): what was wrong, where, and what to do. One place maps them."""
 
 import logging
+import math
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
@@ -31,6 +32,7 @@ from domain.exceptions import (
     WorkflowShipped,
     WorkflowUnknown,
 )
+from interfaces.platform import engine
 from interfaces.wire import JSONRenderer
 
 logger = logging.getLogger("saga")
@@ -113,8 +115,7 @@ def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
         more |= {"errors": faults_by_path(error.faults)} if isinstance(error, DefinitionInvalid) else {}
         if isinstance(error, StoreUnavailable) and error.saga_id:
             more["saga_id"] = error.saga_id
-        headers = {"Retry-After": "5"} if status == 503 or isinstance(error, SagaDriven) else {}  # noqa: PLR2004
-        return problem(status, error.code, str(error), **more), headers
+        return problem(status, error.code, str(error), **more), _patience(status, error)
     if isinstance(error, Http404):
         return problem(404, "not_found", "There is nothing at this address."), {}
     if isinstance(error, exceptions.ValidationError):
@@ -124,6 +125,14 @@ def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
         headers |= {"Retry-After": str(error.wait)} if isinstance(error, exceptions.Throttled) else {}
         return problem(error.status_code, error.get_codes(), str(error.detail)), headers
     return None, {}
+
+
+def _patience(status: int, error: SagaError) -> dict[str, str]:
+    """When to ask again: of a driven saga at the latest when its lease ends, unless its driver goes on."""
+    if isinstance(error, SagaDriven):
+        seconds = (error.until - engine().clock.now()).total_seconds()
+        return {"Retry-After": str(max(1, math.ceil(seconds)))}
+    return {"Retry-After": "5"} if status == 503 else {}  # noqa: PLR2004
 
 
 def _plain(detail: Any) -> Any:

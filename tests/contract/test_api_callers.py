@@ -225,6 +225,7 @@ def test_a_key_may_come_as_a_bearer_token(api, scheme):
         {"Authorization": "Bearer é"},
         {"Authorization": "Basic " + KEYS["admin"]},
         {"Authorization": "wrong", "X_API_Key": ""},
+        {"Authorization": KEYS["admin"]},
     ],
 )
 def test_a_key_that_is_not_known_is_refused(api, headers):
