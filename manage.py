@@ -16,6 +16,11 @@ def explains(arguments: list[str]) -> bool:
     return not {"help", "-h", "--help"}.isdisjoint(arguments)
 
 
+def need_nothing() -> None:
+    """What only explains needs neither secrets nor a database."""
+    os.environ |= {"DEBUG": "True", "DATABASE_URL": NOWHERE}
+
+
 def reads_files(arguments: list[str]) -> bool:
     """Whether this only says what is in workflow files: they are named by a dot or a slash."""
     if arguments[:1] != ["saga_definitions"] or arguments[1:2] not in (["lint"], ["export"], ["diff"]):
@@ -26,9 +31,8 @@ def reads_files(arguments: list[str]) -> bool:
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "saga_service.settings")
-    # Neither needs secrets or a database.
     if explains(sys.argv[1:]):
-        os.environ |= {"DEBUG": "True", "DATABASE_URL": NOWHERE}
+        need_nothing()
     elif reads_files(sys.argv[1:]):
         os.environ["DEBUG"] = "True"
         if not os.environ.get("DB_HOST"):

@@ -312,6 +312,7 @@ def test_a_scenario_that_goes_otherwise_is_a_failure(faults_on, api, tmp_path, c
 def test_the_scenarios_need_fault_injection(api, tmp_path):
     with pytest.raises(CommandError, match="SAGA_FAULT_INJECTION=True"):
         call_command("saga_scenarios", "booking", "--report", str(tmp_path / "report.json"))
+    assert not api.participants.calls, "nothing was booked before"
 
 
 # --- log files ------------------------------------------------------------------------------------------------------
