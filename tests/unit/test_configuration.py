@@ -77,7 +77,9 @@ def test_without_debug_a_secret_that_can_be_guessed_stops_the_start(name):
 
 
 @pytest.mark.parametrize("name", SECRETS)
-@pytest.mark.parametrize("value", ["s3cret-of-a-key-\n", " s3cret-of-a-key-", "s3cret of a key-", "s3cret-d-une-clé", "s3cret-of-a-\0key"])
+@pytest.mark.parametrize(
+    "value", ["s3cret-of-a-key-\n", " s3cret-of-a-key-", "s3cret of a key-", "s3cret-d-une-clé", "s3cret-of-a-\0key"]
+)
 def test_a_secret_that_no_header_can_carry_stops_the_start(name, value):
     (fault,) = faults(**{name: value})
 
