@@ -67,7 +67,9 @@ class RolePermission(BasePermission):
         roles: dict[str, tuple[str, ...]] = getattr(view, "roles", {})
         anywhere = {role for allowed in roles.values() for role in allowed}
         method = "GET" if request.method == "HEAD" else request.method
-        return request.user is not None and request.user.may(*roles.get(method, anywhere))
+        needed = roles.get(method, anywhere)
+        self.message = _("This needs the role %(roles)s.") % {"roles": " / ".join(sorted(needed))}
+        return request.user is not None and request.user.may(*needed)
 
 
 def named(meta: dict[str, Any]) -> Caller | None:

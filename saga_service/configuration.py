@@ -123,7 +123,8 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         gateway_key=_secret(environment, "KONG_API_KEY", EXAMPLE_API_KEY, faults, debug=debug),
         gateway_secret=_secret(environment, "GATEWAY_SHARED_SECRET", EXAMPLE_GATEWAY_SECRET, faults, debug=debug),
         services={
-            name: _url(environment, variable, f"{gateway_url}/api/{name}", faults)
+            # One behind the gateway is as wrong as the gateway's own URL, which is told of once.
+            name: _url(environment, variable, f"{gateway_url}/api/{name}", faults if environment.get(variable) else [])
             for name, variable in SERVICES.items()
         },
         api_keys=_api_keys(environment, faults, debug=debug),

@@ -86,6 +86,12 @@ def test_a_secret_that_no_header_can_carry_stops_the_start(name, value):
     assert fault.startswith(f"  {name}: only visible ASCII")
 
 
+def test_a_wrong_gateway_is_one_fault_and_not_one_for_each_service_behind_it():
+    (fault,) = faults(KONG_GATEWAY_URL="localhost:8080")
+
+    assert fault.startswith("  KONG_GATEWAY_URL: ")
+
+
 def test_every_fault_is_named_at_once():
     assert len(faults(**dict.fromkeys(PRODUCTION))) == len(PRODUCTION)
 
