@@ -1,7 +1,6 @@
 """Failure groups, and the remedies that are applied to whole groups, in PostgreSQL."""
 
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -117,10 +116,11 @@ class PostgresBulkStore:
         """See `BulkStore`."""
         with transaction.atomic():
             held = BulkRow.objects.filter(id=bulk_id, lease_owner=owner, finished_at__isnull=True)
-            counted: dict[str, Any] = {"refused": F("refused") + 1} if refusal else {"done": F("done") + 1}
-            if not held.update(lease_expires_at=now + LEASE, **counted):
+            if not held.update(lease_expires_at=now + LEASE):  # locks it: nobody else counts meanwhile
                 return False
-            BulkItemRow.objects.filter(bulk_id=bulk_id, saga_id=saga_id).update(at=now, refusal=refusal)
+            item = BulkItemRow.objects.filter(bulk_id=bulk_id, saga_id=saga_id, at__isnull=True)
+            if item.update(at=now, refusal=refusal):  # a saga whose turn was noted already counts once
+                held.update(**({"refused": F("refused") + 1} if refusal else {"done": F("done") + 1}))
         return True
 
     def finish(self, bulk_id: UUID, owner: str, now: datetime) -> None:

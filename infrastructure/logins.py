@@ -1,5 +1,6 @@
 """How often a password may be tried: counted in the database, for all processes together and for each login page."""
 
+import threading
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -15,11 +16,15 @@ from infrastructure.models import LoginAttemptRow
 MOST = 10
 """Attempts with one name from one address. Two people who mistype are far from it; a list of passwords gets nowhere."""
 WITHIN = timedelta(minutes=10)
+AT_ONCE, PATIENCE = 2, 1.0
+"""Passwords that a process looks at at once, and seconds that another one waits for its turn: each costs half a second
+of a core on purpose, on the threads that drive sagas, and whoever sends names at random meets no count."""
+_turns = threading.BoundedSemaphore(AT_ONCE)
 
 
 class LimitedLogin(ModelBackend):
     """Django's users and passwords. Once there were too many attempts, `request.too_many_logins` is set, and also the
-    right password is refused.
+    right password is refused; `request.many_logins_at_once`, when too many are being looked at.
     """
 
     def authenticate(
@@ -36,7 +41,14 @@ class LimitedLogin(ModelBackend):
             attempt.delete()  # so that it is over in time for whoever goes on trying
             request.too_many_logins = True
             raise PermissionDenied
-        user = super().authenticate(request, username, password, **more)
+        if not _turns.acquire(timeout=PATIENCE):
+            attempt.delete()
+            request.many_logins_at_once = True
+            raise PermissionDenied
+        try:
+            user = super().authenticate(request, username, password, **more)
+        finally:
+            _turns.release()
         if user:
             mine.delete()
         return user

@@ -151,6 +151,10 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         faults.append("ALLOWED_HOSTS: name the hosts that this service answers to, separated by commas")
     if not debug and configuration.database is None:
         faults.append("DATABASE_URL: set it, or DB_HOST and its companions; the embedded PostgreSQL is for development")
+    if not debug and configuration.fault_injection:
+        faults.append(
+            "SAGA_FAULT_INJECTION: only with DEBUG=True; with it any client can have its sagas fail on purpose"
+        )
     if faults:
         raise ConfigurationError("The environment is wrong:\n  " + "\n  ".join(faults))
     return configuration

@@ -1,6 +1,7 @@
 """What every test may use: a real PostgreSQL."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -8,6 +9,9 @@ from hypothesis import settings as hypothesis_settings
 from devstack import postgres
 from tests import settings
 
+# A shell lets what it runs in the background ignore SIGINT, and whatever that starts inherits it: the stacks of these
+# tests too, whose end by Ctrl-C is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # The same examples on every run, so that a failure is the change's own; HYPOTHESIS_PROFILE=default draws new ones.
 hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))

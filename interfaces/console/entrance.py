@@ -31,11 +31,15 @@ class Login(LoginView):
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
         """Said as it is when it was tried too often, whatever the password."""
         too_many = getattr(self.request, "too_many_logins", False)
-        if too_many:
+        at_once = getattr(self.request, "many_logins_at_once", False)
+        if too_many or at_once:
             form.errors.clear()
-            form.add_error(None, _("Tried too often with this name. Wait ten minutes, then try again."))
+            often = _("Tried too often with this name. Wait ten minutes, then try again.")
+            form.add_error(
+                None, often if too_many else _("Too many log in at this moment. Try again in a few seconds.")
+            )
         response: HttpResponse = super().form_invalid(form)
-        response.status_code = 429 if too_many else 200
+        response.status_code = 429 if too_many or at_once else 200
         return response
 
 

@@ -212,4 +212,5 @@ def _remedied_in_vain(console: Console) -> tuple[str, str]:
     asked = {"reason": "ticket 12: the refunds", "per_second": 100}
     bulk = requests.post(f"{api}/failures/{group}/retry/", json=asked, timeout=30).json()["id"]
     until(lambda: requests.get(f"{api}/bulk/{bulk}/", timeout=30).json()["finished_at"], "the remedy has ended")
+    console.no_faults("payments")
     return group, bulk

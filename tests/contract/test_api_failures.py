@@ -1,6 +1,8 @@
 """Trouble in groups, and one remedy for a whole group, applied by a worker so many sagas a second."""
 
 from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
 
 import api_support
 import pytest
@@ -125,6 +127,21 @@ def test_a_group_is_retried_so_many_a_second(api, parked):
         acts = [e for e in api.get(saga["events"]).json()["results"] if e["type"] == "retry_requested"]
         assert [(act["actor"], act["reason"]) for act in acts] == [("development", f"ticket 7 (bulk {bulk['id']})")]
     assert not runner().run_one()
+
+
+def test_a_worker_that_was_silent_for_longer_than_its_lease_counts_no_saga_that_another_one_did(api, parked):
+    [group] = groups(api)
+    bulk_id = UUID(api.post(f"{FAILURES}{group['id']}/retry/", WHY).json()["id"])
+    store, now = bootstrap.platform().bulk, api.clock.now()
+    store.claim("silent", now)
+    saga_id = store.next_saga(bulk_id)
+    later = now + timedelta(seconds=60)
+    assert store.claim("other", later).id == bulk_id
+    assert store.record(bulk_id, saga_id, None, "other", later)
+
+    assert not store.record(bulk_id, saga_id, None, "silent", later)
+    assert store.record(bulk_id, saga_id, None, "other", later), "noted once more, it is still the other's"
+    assert (store.load(bulk_id).done, store.load(bulk_id).refused) == (1, 0)
 
 
 def test_what_cannot_be_done_to_a_saga_is_told_and_the_rest_goes_on(api, parked):

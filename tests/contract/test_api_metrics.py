@@ -152,10 +152,10 @@ def test_a_participant_that_nobody_comes_back_to_is_not_told_as_not_called_for_e
 
 
 def test_what_can_happen_in_a_workflow_that_is_published_is_counted_from_zero_too(api):
-    assert api.post(DEFINITIONS, LOAN).status_code == 201
+    assert api.post(DEFINITIONS, {**LOAN, "name": "loan_not_yet_begun"}).status_code == 201
     found = scraped(api.get("/metrics/").content.decode())
 
-    about = {"workflow": "loan"}
+    about = {"workflow": "loan_not_yet_begun"}
     for name, labels in {
         "saga_total": {},
         "saga_echecs_total": {"etape": "payout", "type": "unavailable"},

@@ -16,6 +16,7 @@ from django.utils import translation
 
 from domain.outcomes import Rejected
 from domain.workflows.commandes import COMMANDES
+from infrastructure import logins
 from infrastructure.models import LoginAttemptRow, SagaRow
 from interfaces.console import access, live, urls
 from saga_service.configuration import ApiKey
@@ -181,6 +182,23 @@ def test_after_ten_wrong_passwords_not_even_the_right_one_is_taken_for_ten_minut
     LoginAttemptRow.objects.update(at=F("at") - timedelta(minutes=10))
     assert "sessionid" in tries("correct horse battery", path).cookies
     assert LoginAttemptRow.objects.count() == 0, "what has become of no use is deleted"
+
+
+def test_while_other_passwords_are_looked_at_one_more_is_told_to_come_back(guarded, monkeypatch):
+    member("saga-reader")
+    monkeypatch.setattr(logins, "PATIENCE", 0)
+    for _ in range(logins.AT_ONCE):
+        logins._turns.acquire()
+    try:
+        busy = tries("correct horse battery")
+    finally:
+        for _ in range(logins.AT_ONCE):
+            logins._turns.release()
+
+    assert busy.status_code == 429
+    assert "Too many log in at this moment" in busy.content.decode()
+    assert LoginAttemptRow.objects.count() == 0, "it is no attempt"
+    assert "sessionid" in tries("correct horse battery").cookies
 
 
 def test_a_right_password_begins_the_count_anew_and_no_name_is_stored(guarded):

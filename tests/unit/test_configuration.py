@@ -361,10 +361,16 @@ def test_a_workflow_that_is_wrong_stops_the_server_with_a_sentence():
 
 def test_fault_injection_and_the_booking_log_are_off_unless_they_are_asked_for(tmp_path):
     assert (read({"DEBUG": "True"}).fault_injection, read({"DEBUG": "True"}).log_directory) == (False, None)
-    found = read({**PRODUCTION, "SAGA_FAULT_INJECTION": "True", "SAGA_LOG_DIRECTORY": str(tmp_path)})
+    found = read({"DEBUG": "True", "SAGA_FAULT_INJECTION": "True", "SAGA_LOG_DIRECTORY": str(tmp_path)})
     assert (found.fault_injection, found.log_directory) == (True, str(tmp_path))
     assert not found.log_correlation
     assert read({**PRODUCTION, "SAGA_LOG_CORRELATION": "True"}).log_correlation
+
+
+def test_fault_injection_stops_the_start_of_a_production():
+    (fault,) = faults(SAGA_FAULT_INJECTION="True")
+
+    assert fault.startswith("  SAGA_FAULT_INJECTION: only with DEBUG=True")
 
 
 def test_a_log_directory_that_cannot_be_written_to_stops_the_start(tmp_path):

@@ -189,7 +189,9 @@ class Worker:
 
     def _apply_remedies(self) -> None:
         """What people asked to be done to whole groups, in a thread of its own: it only stores, and calls nobody."""
-        runner = BulkRunner(self._operations, self._bulk, self._name, self._stop.wait)
+        # Each thread is an owner of its own: one stopped for longer than its lease must not pass for the other.
+        owner = f"{self._name}:{threading.current_thread().name}"
+        runner = BulkRunner(self._operations, self._bulk, owner, self._stop.wait)
         while not self._stop.is_set():
             try:
                 if runner.run_one():
