@@ -17,7 +17,7 @@ export PIP_USER := no
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.installed ## everything on this machine: database, gateway, participants, orchestrator; Ctrl-C ends it
 	@exec $(PY) -m devstack.run $(RUN)

@@ -9,8 +9,12 @@ import sys
 
 from django.core.management import execute_from_command_line
 
+from manage import explains, need_nothing
+
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "saga_service.settings")
     os.environ.setdefault("DEBUG", "True")
     os.environ.setdefault("SAGA_FAULT_INJECTION", os.environ["DEBUG"])
-    execute_from_command_line([sys.argv[0], "saga_scenarios", "booking", *sys.argv[1:]])
+    if explains(sys.argv[1:]):
+        need_nothing()
+    execute_from_command_line([sys.argv[0], "saga_scenarios", *sys.argv[1:]])

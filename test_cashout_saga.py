@@ -5,21 +5,28 @@ It takes slip 129 of the reference services, which can be cashed out again and a
 cash-out went through and was taken back. Where it runs: docs/cashout.md.
 """
 
+import argparse
 import os
 import sys
 
 import django
+from django.conf import settings
 
 SLIP = {"bet_slip_id": 129, "user_id": 456, "bookmaker_type": "SYSTEM", "bookmaker_id": "system"}
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "saga_service.settings")
     os.environ.setdefault("DEBUG", "True")
     django.setup()
 
+    from interfaces.platform import platform
     from sagas.models import SagaTransaction
     from sagas.orchestrator import SagaOrchestrator
 
+    if not platform().checks["gateway"]().ok:
+        gateway = settings.SAGA_ORCHESTRATOR_CONFIG["KONG_GATEWAY"]["BASE_URL"]
+        sys.exit(f"Nothing answers at {gateway}: start it with `make run`, or say where it is (KONG_GATEWAY_URL).")
     orchestrator = SagaOrchestrator()
     saga = orchestrator.start_cashout_saga(**SLIP)
     print(f"cash-out {saga.id}: {saga.status}{f', {saga.failure.reason}' if saga.failure else ''}")

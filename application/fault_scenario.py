@@ -5,6 +5,7 @@ failure was ordered. It means something only where fault injection is on (infras
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from domain.exceptions import SagaError
@@ -44,6 +45,17 @@ class FaultScenario:
         """The end of a correlation id that says this."""
         outcome = "" if self.outcome == DEFAULT else f"={self.outcome}"
         return (f":fail={self.step}{outcome}" if self.step else "") + (":slow" if self.slow else "")
+
+
+def fault_in_mark(correlation_id: str, steps: Collection[str]) -> str | None:
+    """What is wrong with the mark of a saga of these steps, which would be ignored; None if nothing is."""
+    told = scenario_of(correlation_id).step
+    if ":fail=" not in correlation_id or told in steps:
+        return None
+    return (
+        "must end with :fail=STEP or :fail=STEP=OUTCOME, and perhaps :slow; "
+        f"the steps are {', '.join(steps)}, the outcomes {', '.join(OUTCOMES)}"
+    )
 
 
 def scenario_of(correlation_id: str) -> FaultScenario:

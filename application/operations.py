@@ -132,6 +132,8 @@ class Operations:
         seq = seen.saga.seq
         if expected not in {None, seq}:
             raise SagaMoved
+        if act is Saga.compensate and seen.saga.turned_back:
+            return seq, seen.saga, []  # what is asked for stands, also while a driver is at it
         taken_over = self._taken_over(seen, by, now)
         done = act(seen.saga, by, now)
         return seq, seen.saga, [*taken_over, *done] if done else []

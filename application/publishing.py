@@ -27,9 +27,13 @@ class Publisher:
         """What may not be meant in it, with what this installation decides."""
         return lint(definition, self.limits)
 
-    def examine(self, content: Any) -> SagaDefinition:
-        """The definition that this JSON says, if it could run. Raises DefinitionInvalid with every fault."""
-        return self._examined(content, lambda d: [*self._service_faults(d), *self._name_faults(d)])
+    def examine(self, content: Any, *, new: bool = False) -> SagaDefinition:
+        """The definition that this JSON says, if it could run. Raises DefinitionInvalid with every fault.
+
+        `new`: it is taken as one that is not stored, and nobody is asked.
+        """
+        named = topic_faults if new else self._name_faults
+        return self._examined(content, lambda d: [*self._service_faults(d), *named(d)])
 
     def publish(
         self, content: Any, *, by: str, dry_run: bool = False, shipped: bool = False

@@ -173,6 +173,7 @@ def _interrupt(*_: object) -> None:
     """The first signal ends the run; more of them do not disturb the ending."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    os.write(sys.stdout.fileno(), b"\nstopping\n")  # at once, whatever is being printed
     raise KeyboardInterrupt
 
 
@@ -218,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             run(Stack(options.ports, data))
     except KeyboardInterrupt:
-        print("\nstopped", flush=True)
+        print("stopped", flush=True)
     except LockHeldError as error:
         print(f"run: {error} with {data}: Ctrl-C there, or `make stop`", file=sys.stderr)
         return 1

@@ -81,10 +81,15 @@ class Operated(Deciding):
             self._continue(now)
         return self._take()
 
+    @property
+    def turned_back(self) -> bool:
+        """Whether it undoes, has undone, or will: `compensate` would change nothing, whoever drives it."""
+        undoing = {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED, SagaStatus.FAILED}
+        return self.status in undoing or (self.status in FORWARD and self.failure is not None)
+
     def compensate(self, by: By, now: datetime) -> list[SagaEvent]:
         """Turn back and undo what was done, in reverse order; also a completed saga, unless it passed a pivot."""
-        turned_back = {SagaStatus.COMPENSATING, SagaStatus.COMPENSATED, SagaStatus.FAILED}
-        if self.status in turned_back or (self.status in FORWARD and self.failure):
+        if self.turned_back:
             return []
         if self._direction() is SagaStatus.COMPENSATING:
             raise NotAllowed(joined(said("The saga is undoing already."), self._hint()))

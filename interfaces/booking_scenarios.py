@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
+
+from application.fault_scenario import FaultInjectionOff
 from domain.workflows.booking import BOOKING
 from interfaces.booking import STEPS, BookingSAGAOrchestrator
 from interfaces.examples import EXAMPLE_INPUTS
@@ -60,6 +63,8 @@ def run_saga_tests(
 
     `done` is told the name of each when it is over.
     """
+    if not settings.SAGA_ORCHESTRATOR_CONFIG["FAULT_INJECTION"]:
+        raise FaultInjectionOff  # before the first scenario, which needs none, books
     given = booking_data or EXAMPLE_INPUTS[BOOKING.name]
     started = datetime.now(UTC)
     tests = []

@@ -67,7 +67,9 @@ class RolePermission(BasePermission):
         roles: dict[str, tuple[str, ...]] = getattr(view, "roles", {})
         anywhere = {role for allowed in roles.values() for role in allowed}
         method = "GET" if request.method == "HEAD" else request.method
-        return request.user is not None and request.user.may(*roles.get(method, anywhere))
+        needed = roles.get(method, anywhere)
+        self.message = _("This needs the role %(roles)s.") % {"roles": " / ".join(sorted(needed))}
+        return request.user is not None and request.user.may(*needed)
 
 
 def named(meta: dict[str, Any]) -> Caller | None:
@@ -96,7 +98,12 @@ def _consumer(meta: dict[str, Any]) -> Caller | None:
 
 
 def _own_key(meta: dict[str, Any]) -> Caller | None:
-    given = meta.get("HTTP_X_API_KEY") or _BEARER.sub("", meta.get("HTTP_AUTHORIZATION", ""))
+    given = meta.get("HTTP_X_API_KEY")
+    if not given and (credentials := meta.get("HTTP_AUTHORIZATION")):
+        bearer = _BEARER.match(credentials)
+        if bearer is None:
+            raise AuthenticationFailed(_("This key is not known here."), code="key_unknown")
+        given = credentials[bearer.end() :]
     if not given:
         return None
     # Every key is compared, so that the time taken does not tell which one came close.

@@ -39,6 +39,8 @@ class DefinitionListView(APIView):
     def post(self, request: Request) -> Response:
         """Publish a workflow, or a new version of one."""
         options = _options(request.query_params)
+        if request.META.get("CONTENT_LENGTH") in {None, "", "0"}:
+            raise ValidationError({"body": ["is empty: the definition is missing"]})
         if type(request.data) is not dict:
             raise ValidationError({"body": ["must be an object: the definition"]})
         definition, is_new = platform().publisher.publish(request.data, by=request.user.name, **options)

@@ -1,11 +1,14 @@
 """Errors as `application/problem+json` (RFC 9457): what was wrong, where, and what to do. One place maps them."""
 
+import contextlib
 import logging
+import math
 from typing import Any
+from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect
-from django.urls import is_valid_path
+from django.urls import Resolver404, is_valid_path, resolve
 from django.utils.encoding import escape_uri_path
 from rest_framework import exceptions
 
@@ -31,6 +34,7 @@ from domain.exceptions import (
     WorkflowShipped,
     WorkflowUnknown,
 )
+from interfaces.platform import engine
 from interfaces.wire import JSONRenderer
 
 logger = logging.getLogger("saga")
@@ -113,8 +117,7 @@ def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
         more |= {"errors": faults_by_path(error.faults)} if isinstance(error, DefinitionInvalid) else {}
         if isinstance(error, StoreUnavailable) and error.saga_id:
             more["saga_id"] = error.saga_id
-        headers = {"Retry-After": "5"} if status == 503 or isinstance(error, SagaDriven) else {}  # noqa: PLR2004
-        return problem(status, error.code, str(error), **more), headers
+        return problem(status, error.code, str(error), **more), _patience(status, error)
     if isinstance(error, Http404):
         return problem(404, "not_found", "There is nothing at this address."), {}
     if isinstance(error, exceptions.ValidationError):
@@ -122,8 +125,23 @@ def _describe(error: Exception) -> tuple[dict[str, Any] | None, dict[str, str]]:
     if isinstance(error, exceptions.APIException):
         headers = {"WWW-Authenticate": error.auth_header} if getattr(error, "auth_header", None) else {}
         headers |= {"Retry-After": str(error.wait)} if isinstance(error, exceptions.Throttled) else {}
-        return problem(error.status_code, error.get_codes(), str(error.detail)), headers
+        return problem(error.status_code, error.get_codes(), f"{error.detail}{_remedy(error)}"), headers
     return None, {}
+
+
+def _remedy(error: exceptions.APIException) -> str:
+    """What would help, where DRF's own words do not say it."""
+    if isinstance(error, exceptions.NotAuthenticated):
+        return " Send X-API-Key or Authorization: Bearer."
+    return " Send Content-Type: application/json." if isinstance(error, exceptions.UnsupportedMediaType) else ""
+
+
+def _patience(status: int, error: SagaError) -> dict[str, str]:
+    """When to ask again: of a driven saga at the latest when its lease ends, unless its driver goes on."""
+    if isinstance(error, SagaDriven):
+        seconds = (error.until - engine().clock.now()).total_seconds()
+        return {"Retry-After": str(max(1, math.ceil(seconds)))}
+    return {"Retry-After": "5"} if status == 503 else {}  # noqa: PLR2004
 
 
 def _plain(detail: Any) -> Any:
@@ -141,7 +159,18 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # no
         return HttpResponsePermanentRedirect(escape_uri_path(near) + (f"?{query}" if query else ""))
     hint = f"the address is {near} ({'with' if near.endswith('/') else 'without'} the final slash)" if near else ""
     nothing = f"There is nothing at {request.path[:LONGEST_SHOWN]}"
-    return problem_answer(problem(404, "not_found", f"{nothing}; {hint or '/swagger/ shows what there is'}."))
+    hint = hint or _no_saga_id(request.path_info) or "/swagger/ shows what there is"
+    return problem_answer(problem(404, "not_found", f"{nothing}; {hint}."))
+
+
+def _no_saga_id(path: str) -> str:
+    """Which part of the address would have to be a saga's id, if that is all that is wrong with it."""
+    parts = path.split("/")
+    for place, part in enumerate(parts):
+        with contextlib.suppress(Resolver404):
+            if part and "saga_id" in resolve("/".join([*parts[:place], str(UUID(int=0)), *parts[place + 1 :]])).kwargs:
+                return f"{part[:LONGEST_SHOWN]} is no saga id"
+    return ""
 
 
 def _with_the_other_end(path: str) -> str:

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from application.bulk import Bulk
+from domain.events import Action
 from domain.exceptions import NotAllowed
 from interfaces import documentation as docs
 from interfaces.callers import OPERATOR, READER
@@ -95,10 +96,12 @@ def _begun(request: Request, group: str, verb: str) -> Response:
     reason, per_second, preview = asked.reason(), asked.per_second(), asked.preview()
     at_most = asked.number("expected_sagas")
     asked.finish()
+    found = platform().bulk.group(group)
+    if found is None:
+        raise _no_group(group)
+    if verb == "compensate" and found.action == Action.UNDO:
+        raise NotAllowed("The sagas of this group are undoing already. Retry them, or skip or resolve each by itself.")
     if preview:
-        found = platform().bulk.group(group)
-        if found is None:
-            raise _no_group(group)
         return Response({"preview": True, "verb": verb, "sagas": found.sagas, "seconds": found.sagas / per_second})
     bulk_id = engine().new_id()
     bulk = platform().bulk.begin(

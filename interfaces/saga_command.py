@@ -1,5 +1,6 @@
 """What the commands of manage.py have in common: `--help` with examples and exit statuses."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
@@ -23,4 +24,8 @@ class SagaCommand(BaseCommand):
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
         """Django's, with examples and exit statuses."""
         said = ending(*(f"manage.py {example}" for example in self.examples), exits=self.exits)
-        return super().create_parser(prog_name, subcommand, **{**said, "formatter_class": _Formatter, **options})
+        parser = super().create_parser(prog_name, subcommand, **{**said, "formatter_class": _Formatter, **options})
+        program = Path(prog_name).name
+        if program.endswith(".py") and program not in {"manage.py", "__main__.py"}:
+            parser.prog = program  # one that is just this command
+        return parser

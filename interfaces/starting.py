@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from application.fault_scenario import fault_in_mark
 from application.ports import IdempotentRequest
 from application.saga_orchestrator import StartRequest
 from domain.entities import Saga
@@ -31,15 +33,17 @@ def start_saga(
 ) -> Saga:
     """Start the workflow for this HTTP request, and drive it for as long as the client waits.
 
-    Raises Throttled for a caller that asks too often.
+    Raises Throttled for a caller that asks too often, and ValidationError for a fault that no step can be told.
     """
     limit_rate(request, workflow)
+    correlation_id = correlation_id or request.correlation_id
+    _check_mark(correlation_id, workflow, version)
     return engine().start(
         StartRequest(
             workflow=workflow,
             version=version,
             input=given,
-            correlation_id=correlation_id or request.correlation_id,
+            correlation_id=correlation_id,
             actor=request.user.name,
             tenant=request.user.name,  # two callers that choose the same idempotency key must not meet
             idempotency=idempotency(request, workflow, version, given),
@@ -47,6 +51,16 @@ def start_saga(
             wait=wait_budget(request.headers.get("Prefer", "")),
         )
     )
+
+
+def _check_mark(correlation_id: str, workflow: str, version: int | None) -> None:
+    """Where sagas may be told to fail, one that is told what it cannot is not started. Raises ValidationError."""
+    if not settings.SAGA_ORCHESTRATOR_CONFIG["FAULT_INJECTION"] or ":fail=" not in correlation_id:
+        return
+    definitions = engine().definitions
+    definition = definitions.version(workflow, version) if version else definitions.newest(workflow)
+    if fault := fault_in_mark(correlation_id, [step.name for step in definition.steps]):
+        raise ValidationError({"correlation_id": [fault]})
 
 
 def answer(saga: Saga, body: Mapping[str, Any], location: str) -> Response:

@@ -51,6 +51,8 @@ _VISIBLE = re.compile(r"[\x21-\x7e]*")
 
 _BROKER = re.compile(r"pulsar(?:\+ssl)?://[A-Za-z0-9._\-\[\]:]+:[0-9]{1,5}(?:,[A-Za-z0-9._\-\[\]:]+:[0-9]{1,5})*")
 
+SHORTEST_SECRET = 16
+
 ROLES = frozenset({"saga-client", "saga-reader", "saga-operator", "saga-admin"})
 
 
@@ -121,7 +123,8 @@ def read(environment: Mapping[str, str] = os.environ) -> Configuration:
         gateway_key=_secret(environment, "KONG_API_KEY", EXAMPLE_API_KEY, faults, debug=debug),
         gateway_secret=_secret(environment, "GATEWAY_SHARED_SECRET", EXAMPLE_GATEWAY_SECRET, faults, debug=debug),
         services={
-            name: _url(environment, variable, f"{gateway_url}/api/{name}", faults)
+            # One behind the gateway is as wrong as the gateway's own URL, which is told of once.
+            name: _url(environment, variable, f"{gateway_url}/api/{name}", faults if environment.get(variable) else [])
             for name, variable in SERVICES.items()
         },
         api_keys=_api_keys(environment, faults, debug=debug),
@@ -170,6 +173,8 @@ def _secret(environment: Mapping[str, str], name: str, example: str, faults: lis
         faults.append(f"{name}: set it; there is a default only with DEBUG=True")
     elif value == example and not debug:
         faults.append(f"{name}: the example value is public; choose another (or DEBUG=True for development)")
+    elif value and len(value) < SHORTEST_SECRET and not debug:
+        faults.append(f"{name}: {SHORTEST_SECRET} characters at least, so that nobody guesses it")
     elif not _VISIBLE.fullmatch(value):
         faults.append(f"{name}: only visible ASCII characters can be sent; is there a space or a line end in it?")
     return value or (example if debug else "")
@@ -268,9 +273,9 @@ def _api_keys(environment: Mapping[str, str], faults: list[str], *, debug: bool)
     keys = []
     for place, entry in enumerate(_texts(environment.get("SAGA_API_KEYS", "")), start=1):
         name, role, key = (*entry.split(":", 2), "", "")[:3]
-        if not name or role not in ROLES or len(key) < 16 or not _VISIBLE.fullmatch(key):  # noqa: PLR2004 - guessable
+        if not name or role not in ROLES or len(key) < SHORTEST_SECRET or not _VISIBLE.fullmatch(key):
             # By its place, not its name: where the colons are missing the name is the key.
-            shape = f"name:role:key, role in {sorted(ROLES)}, key of 16 or more visible ASCII characters"
+            shape = f"name:role:key, role in {sorted(ROLES)}, key of {SHORTEST_SECRET} or more visible ASCII characters"
             faults.append(f"SAGA_API_KEYS: entry {place} must be {shape}")
         elif key == EXAMPLE_API_KEY and not debug:
             faults.append(f"SAGA_API_KEYS: the key of entry {place} is the public example; choose another")

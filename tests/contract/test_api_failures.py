@@ -8,7 +8,7 @@ import api_support
 import pytest
 from api_support import ORDER, START, UNKNOWN_ID, problem, shaped
 
-from application.bulk import BulkRunner
+from application.bulk import Bulk, BulkRunner
 from application.recovery import claim_due, drive
 from domain.exceptions import DefinitionUnreadable
 from domain.outcomes import Rejected, Succeeded, Unavailable, Unknown
@@ -146,12 +146,30 @@ def test_a_worker_that_was_silent_for_longer_than_its_lease_counts_no_saga_that_
 
 def test_what_cannot_be_done_to_a_saga_is_told_and_the_rest_goes_on(api, parked):
     [group] = groups(api)
-    location = api.post(f"{FAILURES}{group['id']}/compensate/", WHY).headers["Location"]
+    engine = bootstrap.platform().engine
+    asked = Bulk(
+        id=engine.new_id(),
+        group=group["id"],
+        verb="compensate",
+        reason="ticket 7",
+        actor="anna",
+        per_second=10.0,
+        created_at=engine.clock.now(),
+    )
+    bootstrap.platform().bulk.begin(asked)
     runner().run_one()
-    bulk = shaped(api.get(location), contracts.BULK_DETAIL)
+    bulk = shaped(api.get(f"/api/sagas/bulk/{asked.id}/"), contracts.BULK_DETAIL)
     assert (bulk["done"], bulk["refused"]) == (0, 3)
     assert {one["saga_id"] for one in bulk["refusals"]} == set(parked)
     assert "undoing already" in bulk["refusals"][0]["detail"]
+
+
+def test_a_group_that_is_undoing_already_is_not_turned_back_and_its_preview_says_so(api, parked):
+    [group] = groups(api)
+    for query in ("", "?preview=true"):
+        answer = api.post(f"{FAILURES}{group['id']}/compensate/{query}", WHY)
+        assert "undoing already" in problem(answer, 409, "not_allowed")["detail"]
+    assert api.get("/api/sagas/bulk/").json() == {"results": []}
 
 
 def test_a_saga_that_has_recovered_since_is_left_as_it_is(api):

@@ -233,6 +233,21 @@ def test_an_order_that_a_driver_owns_is_not_taken_back_under_its_hands(api):
     assert start(api, answers={"process_payment": taken_back_meanwhile}).status_code == 201
 
 
+def test_an_order_that_is_being_taken_back_is_answered_so_also_while_a_driver_is_at_it(api):
+    saga_id = start(api).json()["saga_id"]
+    assert api.post(f"/sagas/{saga_id}/compensate").status_code == 202
+    engine = bootstrap.platform().engine
+    lease, (claimed,) = claim_due(engine, 1)
+    assert str(claimed.saga.id) == saga_id
+    seq = claimed.saga.seq
+
+    again = api.post(f"/sagas/{saga_id}/compensate", {"reason": "once more"})
+
+    assert shaped(again, FOOD_RESULT, 202)["success"]
+    assert (again.headers["Location"], engine.store.load(UUID(saga_id)).seq) == (f"/sagas/{saga_id}/status", seq)
+    engine.checkpoint(claimed.saga, [], lease, engine.clock.now())
+
+
 def test_another_workflows_saga_is_no_food_order(api):
     saga_id = api.order().json()["saga_id"]
 

@@ -241,7 +241,8 @@ def test_a_client_that_goes_while_it_sends_is_one_quiet_line(api, caplog, kind, 
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml"]
 )
 def test_another_kind_of_body_is_refused(api, kind):
-    problem(api.post(ORDERS, ORDER, Content_Type=kind), 415, "unsupported_media_type")
+    refused = problem(api.post(ORDERS, ORDER, Content_Type=kind), 415, "unsupported_media_type")
+    assert refused["detail"].endswith("Send Content-Type: application/json.")
     assert stored()["sagas"] == 0
 
 
@@ -271,10 +272,7 @@ def test_a_method_that_a_route_does_not_have_is_refused_with_those_it_has(api, m
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/api/",
-        "//",
-        "//evil.example/",
         "/api/saga/",
         "/api/sagas",
         f"{ORDERS}7/",
@@ -287,6 +285,23 @@ def test_a_method_that_a_route_does_not_have_is_refused_with_those_it_has(api, m
 )
 def test_an_address_that_is_none_is_a_404_in_words(api, path):
     problem(api.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/", "//", "//evil.example/"])
+def test_the_service_itself_leads_to_the_console_and_nowhere_else(api, path):
+    answer = api.http.get(path)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/console/")
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/sagas/transactions/123/", "/api/sagas/transactions/123/retry/", "/sagas/123/status"]
+)
+def test_what_is_no_saga_id_is_named(api, path):
+    assert problem(api.get(path), 404, "not_found")["detail"].endswith("; 123 is no saga id.")
+
+
+def test_a_publication_without_a_body_is_told_so(api):
+    assert "is empty" in problem(api.post("/api/sagas/definitions/"), 400, "invalid")["errors"]["body"][0]
 
 
 MISSPELT = {

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import api_support
 import pytest
+from api_support import problem
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import OperationalError
@@ -220,6 +221,18 @@ def test_without_fault_injection_a_failure_is_not_to_be_had(api):
     assert BookingSAGAOrchestrator().start_booking_saga(DATA, NONE_FAILS)["success"]
 
 
+@pytest.mark.parametrize(
+    "mark", [":fail=nostep", ":fail=PROCESS_PAYMENT=nonsense", ":fail=", ":fail=PROCESS_PAYMENT:fast"]
+)
+def test_a_mark_that_would_be_ignored_is_refused_and_names_what_there_is(faults_on, api, mark):
+    started = {"workflow": "flight_booking", "input": DATA, "correlation_id": f"x{mark}"}
+
+    refused = problem(api.post("/api/sagas/start/", started), 400, "invalid")
+
+    (fault,) = refused["errors"]["correlation_id"]
+    assert ("PROCESS_PAYMENT" in fault, "unavailable" in fault) == (True, True)
+
+
 def test_without_fault_injection_the_mark_in_a_correlation_id_means_nothing(api):
     started = {"workflow": "flight_booking", "input": DATA, "correlation_id": "x:fail=PROCESS_PAYMENT"}
 
@@ -312,6 +325,7 @@ def test_a_scenario_that_goes_otherwise_is_a_failure(faults_on, api, tmp_path, c
 def test_the_scenarios_need_fault_injection(api, tmp_path):
     with pytest.raises(CommandError, match="SAGA_FAULT_INJECTION=True"):
         call_command("saga_scenarios", "booking", "--report", str(tmp_path / "report.json"))
+    assert not api.participants.calls, "nothing was booked before"
 
 
 # --- log files ------------------------------------------------------------------------------------------------------

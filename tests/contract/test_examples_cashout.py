@@ -6,13 +6,15 @@ from pathlib import Path
 
 import api_support
 import pytest
-from api_support import fits, shaped
+from api_support import fits, shaped, stored
 from examples_support import curl, printed, typed
 
+from application.queries import Check
 from application.recovery import claim_due, drive
 from domain.outcomes import Rejected, Succeeded
 from interfaces import contracts
 from interfaces.platform import engine
+from saga_service import bootstrap
 
 api = api_support.api
 
@@ -217,7 +219,32 @@ def run(script):
 
 @pytest.fixture(autouse=True)
 def _set_up(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["script"])
+    monkeypatch.setitem(bootstrap.platform().checks, "gateway", lambda: Check(ok=True))
     monkeypatch.setattr("django.setup", lambda: None)  # it is, and the log's handlers are the tests'
+
+
+@pytest.mark.parametrize("script", ["load_cashout_fixture.py", "test_cashout_saga.py"])
+def test_help_does_nothing(api, capsys, monkeypatch, script):
+    monkeypatch.setattr("sys.argv", [script, "--help"])
+    before = stored()
+
+    with pytest.raises(SystemExit) as ended:
+        run(script)
+
+    assert (ended.value.code, stored()) == (0, before)
+    assert printed(capsys)[0].startswith(f"usage: {script}")
+
+
+def test_a_cash_out_without_a_gateway_is_not_begun_and_says_what_to_start(api, monkeypatch):
+    monkeypatch.setitem(bootstrap.platform().checks, "gateway", lambda: Check(ok=False))
+    before = stored()
+
+    with pytest.raises(SystemExit) as ended:
+        run("test_cashout_saga.py")
+
+    assert "make run" in ended.value.code
+    assert stored() == before
 
 
 def test_the_workflow_is_loaded(api, capsys):

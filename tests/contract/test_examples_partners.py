@@ -121,6 +121,13 @@ def test_the_events_are_monitored_by_the_script(options):
     assert "BROKER_URL is not set" in done.stderr
 
 
+def test_the_help_of_a_script_shows_how_it_is_called():
+    for script in ("scripts/monitor_saga_events.py", "run_saga_tests.py"):
+        command = [sys.executable, script, "--help"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+        assert done.stdout.startswith(f"usage: {Path(script).name} [-h]"), done.stdout + done.stderr
+
+
 def test_the_integration_script_creates_a_partner(api, capsys):
     script = runpy.run_path(str(ROOT / "scripts" / "test_saga_integration.py"))
 

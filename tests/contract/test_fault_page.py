@@ -159,7 +159,7 @@ def test_a_step_done_by_a_message_fails_as_it_was_told_to_and_what_was_done_is_u
     assert (last.step, last.attempt.action) == ("create_partner", "undo")
 
 
-@pytest.mark.parametrize("mark", ["", ":fail=another_step"])
+@pytest.mark.parametrize("mark", ["", ":fail=create_partner"])
 def test_a_message_of_a_saga_that_is_not_told_to_fail_there_goes_out(partners, mark):
     saga_id = partners.start(mark)
     partners.relay.send_some()

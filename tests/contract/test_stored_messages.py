@@ -424,7 +424,7 @@ def test_a_person_sends_it_after_all_or_lets_it_go(bench, broker, relay, what):
     broker.most = 10**6
 
     assert run("list").count("too large") == len(numbers) > 1
-    assert "a --reason" in run("drop", numbers[0])
+    assert "say why (--reason)" in run("drop", numbers[0])
     assert run(what, *numbers, "--reason", "told by mail").count("put back" if what == "retry" else "dropped")
     assert "there is no such message" in run(what, numbers[0], "--reason", "again")
 
@@ -603,3 +603,12 @@ def test_a_message_that_can_start_nothing_is_put_aside(bench, message, result):
 def test_the_same_key_with_another_body_is_put_aside(bench):
     starter(bench).handle(wanted({"order": {"id": 1}}))
     assert starter(bench).handle(wanted({"order": {"id": 2}})) is Verdict.DEAD
+
+
+def test_the_outboxs_command_says_that_there_is_nothing_and_asks_for_just_what_is_missing(db, capsys):
+    call_command("saga_outbox", "list")
+    assert capsys.readouterr().err == "no message was put aside\n"
+
+    for given, missing in ((["drop", "17"], r"^drop: say why \(--reason\)$"), (["retry"], "^retry: say which$")):
+        with pytest.raises(CommandError, match=missing):
+            call_command("saga_outbox", *given)

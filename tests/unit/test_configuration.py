@@ -70,11 +70,26 @@ def test_without_debug_an_example_secret_stops_the_start(name):
 
 
 @pytest.mark.parametrize("name", SECRETS)
-@pytest.mark.parametrize("value", ["s3cret-key\n", " s3cret-key", "s3cret key", "s3cret-clé", "s3cret\0key"])
+def test_without_debug_a_secret_that_can_be_guessed_stops_the_start(name):
+    assert faults(**{name: "x" * 15}) == [f"  {name}: 16 characters at least, so that nobody guesses it"]
+    read({**PRODUCTION, name: "x" * 16})
+    read({"DEBUG": "True", name: "x"})
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize(
+    "value", ["s3cret-of-a-key-\n", " s3cret-of-a-key-", "s3cret of a key-", "s3cret-d-une-clé", "s3cret-of-a-\0key"]
+)
 def test_a_secret_that_no_header_can_carry_stops_the_start(name, value):
     (fault,) = faults(**{name: value})
 
     assert fault.startswith(f"  {name}: only visible ASCII")
+
+
+def test_a_wrong_gateway_is_one_fault_and_not_one_for_each_service_behind_it():
+    (fault,) = faults(KONG_GATEWAY_URL="localhost:8080")
+
+    assert fault.startswith("  KONG_GATEWAY_URL: ")
 
 
 def test_every_fault_is_named_at_once():
@@ -298,6 +313,31 @@ def test_help_needs_neither_secrets_nor_a_database(command):
 
     assert ended.returncode == 0, ended.stderr
     assert command[0] in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "what", [["lint", "fixtures/loan.json"], ["export", "fixtures/loan.json"], ["diff", *["fixtures/loan.json"] * 2]]
+)
+def test_workflow_files_are_judged_with_neither_secrets_nor_a_database(what):
+    ended = run("manage.py", "saga_definitions", *what)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_what_is_wrong_in_a_workflow_file_is_told_without_a_database(tmp_path):
+    file = tmp_path / "x.json"
+    content = (ROOT / "fixtures" / "partner_creation.json").read_text()
+    file.write_text(content.replace('"name": "partner_creation"', '"name": "x"').replace('"topic": "', '"topic": "a//'))
+
+    ended = run("manage.py", "saga_definitions", "lint", str(file))
+
+    assert ended.returncode == 1
+    assert "publish.topic: 'a//" in ended.stderr
+
+
+@pytest.mark.parametrize("what", [["lint"], ["lint", "loan"], ["diff", "fixtures/loan.json"], ["list"]])
+def test_what_is_stored_needs_the_environment(what):
+    assert run("manage.py", "saga_definitions", *what).stderr.startswith("The environment is wrong:")
 
 
 WRONG_WORKFLOW = """

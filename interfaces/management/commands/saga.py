@@ -150,7 +150,9 @@ class Command(SagaCommand):
                 f"{row['id']}  {started}  {row['workflow']:<18} {row['status']:<12} {row['state']}  {reason}"
             )
         if not rows:
-            self.stderr.write("no saga")
+            names = sorted({each.name for each in platform().publisher.definitions.all()})
+            unknown = given.workflow and given.workflow not in names
+            self.stderr.write(f"no saga; the workflows are {', '.join(names)}" if unknown else "no saga")
 
     def _show(self, given: Namespace) -> None:
         engine = platform().engine

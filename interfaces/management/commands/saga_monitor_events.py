@@ -31,7 +31,7 @@ class Command(SagaCommand):
         "from anybody, and leaves nothing behind at the broker. Ctrl-C ends it."
     )
 
-    examples = ("saga_monitor_events", "saga_monitor_events --type partner | grep PartnerCreated")
+    examples = ("saga_monitor_events", "saga_monitor_events --type partner | grep partner_created")
     exits = "0 told to stop, 1 there is no broker, 2 wrong usage"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -43,7 +43,10 @@ class Command(SagaCommand):
         """Print until told to stop."""
         onlooker = platform().onlooker()
         if onlooker is None:
-            raise CommandError("BROKER_URL is not set: there is no broker to listen to")
+            raise CommandError(
+                "BROKER_URL is not set: there is no broker to listen to. That of `make run` is "
+                "BROKER_URL=pulsar://localhost:6650, unless it says otherwise"
+            )
         chosen = TOPICS if options["type"] == "all" else [options["type"]]
         topics = [topic for name in chosen for topic in TOPICS[name]]
         stop = threading.Event()

@@ -36,12 +36,17 @@ class Command(SagaCommand):
         """Do it."""
         what, numbers = options["what"], options["numbers"]
         if what == "list":
-            for refused in platform().outbox.refused():
+            found = platform().outbox.refused()
+            if not found:
+                self.stderr.write("no message was put aside")
+            for refused in found:
                 said = plain(f"{refused.topic}  {refused.reason}")
                 self.stdout.write(f"{refused.number}  saga {refused.saga_id} event {refused.seq}  {said}")
             return
-        if not numbers or (what == "drop" and not options["reason"]):
-            raise CommandError(f"{what}: say which{', and a --reason' if what == 'drop' else ''}")
+        missing = ["which"] if not numbers else []
+        missing += ["why (--reason)"] if what == "drop" and not options["reason"] else []
+        if missing:
+            raise CommandError(f"{what}: say {' and '.join(missing)}")
         for number in numbers:
             if not platform().outbox.settle(number, send=what == "retry"):
                 raise CommandError(f"{number}: there is no such message, or it was not put aside")

@@ -26,7 +26,9 @@ class Command(SagaCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The command's options."""
-        parser.add_argument("workflow", choices=["booking"], help="whose scenarios")
+        parser.add_argument(
+            "workflow", nargs="?", choices=["booking"], default="booking", help="whose (default: booking)"
+        )
         parser.add_argument(
             "--report", type=Path, default=Path(REPORT), metavar="FILE", help="where to write it (default %(default)s)"
         )
