@@ -27,7 +27,6 @@ from domain.exceptions import (
     TopicsUnavailable,
     WorkflowUnknown,
 )
-from domain.operations import By
 from domain.sentences import said
 from domain.templates import render
 
@@ -227,19 +226,17 @@ def order_of(message: Message) -> str:
     return saga_id if isinstance(saga_id, str) else message.key
 
 
-def signal(
-    engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], topic: str | None = None, by: By | None = None
-) -> bool:
+def signal(engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], topic: str | None = None) -> bool:
     """Give a message to a saga; False when it does not wait for it: a duplicate, or too late.
 
-    `by` is who gave it by hand, and why: the saga's history keeps both. Raises SagaNotFound; NotAllowed while it is
-    paused, and when a message of the broker was faster than the checkpoint after which it is waited for; LeaseLost when
-    others were faster time and again.
+    Raises SagaNotFound; NotAllowed while it is paused, and when a message of the broker was faster than the checkpoint
+    after which it is waited for; LeaseLost when others were faster time and again. One that is given by hand is an
+    operation: see `operations.giving`.
     """
     for _ in range(MEETINGS):
         now = engine.clock.now()
         saga = engine.store.look(saga_id).saga
-        events = saga.signal(body, now, topic, by)
+        events = saga.signal(body, now, topic)
         if not events:
             if topic is not None and saga.awaits_later(body, topic):
                 raise NotAllowed("The saga does not wait for this message yet. Deliver it again.")

@@ -103,7 +103,8 @@ class Saga(Operated):
     ) -> list[SagaEvent]:
         """Take a message in. None is what it does when the saga does not wait for it: it is late, or a duplicate.
 
-        `by` is who gave it by hand, and why. Raises NotAllowed while the saga is paused: deliver it again later.
+        `by` is who gave it by hand, and why. Raises NotAllowed while the saga is paused: deliver it again later; and
+        for one by hand that its step cannot read.
         """
         work = next((w for w in self._pending if w.pending and w.pending.action is Action.AWAIT), None)
         awaits = work.step.awaits if work else None
