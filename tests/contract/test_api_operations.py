@@ -222,6 +222,13 @@ def test_a_message_by_hand_is_previewed_and_then_given_to_the_saga_that_was_look
     assert shaped(given, contracts.SAGA)["status"] == "COMPLETED"
 
 
+def test_a_refusal_by_hand_cancels_what_the_participant_may_yet_do(api, unanswered):
+    api.post(at(unanswered, "signals/alliance_failed") + "?reason=told+by+phone", {"reason": "not solvent"})
+    sent = api.get(at(unanswered, "events") + "?type=message_published").json()["results"]
+    assert [f"{event['action']} {event['step']}" for event in sent] == ["do create_alliance", "undo create_alliance"]
+    assert api.get(at(unanswered)).json()["owed"] == ["create_partner"]
+
+
 @pytest.mark.parametrize(
     ("query", "named"),
     [("dry_run=true", "dry_run"), ("Preview=true", "Preview"), ("preview=yes", "preview"), ("preview=", "preview")]
