@@ -160,6 +160,20 @@ class Saga(Operated):
         )
         return not by_message or (isinstance(answered, Succeeded) and answered.output == self.outputs[step.name])
 
+    def contradicts(self, message: Mapping[str, Any], topic: str) -> bool:
+        """Whether it says that a step was done which a message of its participant has refused."""
+        refused = {
+            event.step
+            for event in self.history
+            if (event.type, event.action, event.outcome) == (EventType.ATTEMPT_FAILED, Action.AWAIT, Rejected.kind)
+            and event.actor is None
+        }
+        return any(
+            isinstance(judge(step, self._scope(self._works[step.name][0]), Succeeded(dict(message))), Succeeded)
+            for step in self.definition.steps
+            if step.name in refused and _answers(step, message, topic)
+        )
+
     def postpone(self, postponed: Postponed, now: datetime, of: Task) -> list[SagaEvent]:
         """Put a due call off that was not made.
 

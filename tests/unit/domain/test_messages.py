@@ -122,6 +122,19 @@ class TestAMessage:
         assert dialogue.saga.failure.outcome == "rejected"
         assert dialogue.saga.debts() == []
 
+    def test_that_says_done_after_refused_contradicts_its_participant_alone(self):
+        created = {"type": "alliance_created", "alliance_id": "a"}
+        refused = waiting().hears("alliance_failed").saga
+        assert refused.contradicts(created, ANSWERS)
+        assert not refused.contradicts(created, "another")
+        assert not refused.contradicts({"type": "alliance_created"}, ANSWERS)
+        assert not refused.contradicts({"type": "alliance_failed"}, ANSWERS)
+        done, lapsed = waiting().hears("alliance_created", alliance_id="a").saga, waiting().later(30).expire().saga
+        by_hand = waiting().saga
+        by_hand.signal({"type": "alliance_failed"}, START, by=ANNA)
+        for saga in (by_hand, done, lapsed):
+            assert not saga.contradicts(created, ANSWERS)
+
     def test_that_is_waited_for_ends_what_can_be_said_to_follow(self):
         dialogue = waiting()
         assert dialogue.saga.planned(START) == []
