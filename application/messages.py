@@ -14,6 +14,7 @@ from application.ports import IdempotentRequest, Message, Outbox, Publisher, Ver
 from application.saga_orchestrator import SagaOrchestrator, StartRequest
 from application.strict_json import decoded
 from application.trace_context import HEADER, accepted
+from domain.entities import Saga
 from domain.exceptions import (
     ContentRefused,
     IdempotencyConflict,
@@ -27,7 +28,6 @@ from domain.exceptions import (
     TopicsUnavailable,
     WorkflowUnknown,
 )
-from domain.operations import By
 from domain.sentences import said
 from domain.templates import render
 
@@ -149,7 +149,7 @@ class Inbox:
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
             return "malformed"
         try:
-            return "taken" if signal(self.engine, saga_id, body, topic) else "not_awaited"
+            return offer(self.engine, saga_id, body, topic)
         except SagaNotFound:
             return "unknown_saga"
         except ContentRefused:
@@ -227,23 +227,27 @@ def order_of(message: Message) -> str:
     return saga_id if isinstance(saga_id, str) else message.key
 
 
-def signal(
-    engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], topic: str | None = None, by: By | None = None
-) -> bool:
-    """Give a message to a saga; False when it does not wait for it: a duplicate, or too late.
+def signal(engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], topic: str | None = None) -> bool:
+    """Give a message to a saga; whether it takes it. See `offer`."""
+    return offer(engine, saga_id, body, topic) == "taken"
 
-    `by` is who gave it by hand, and why: the saga's history keeps both. Raises SagaNotFound; NotAllowed while it is
-    paused, and when a message of the broker was faster than the checkpoint after which it is waited for; LeaseLost when
-    others were faster time and again.
+
+def offer(engine: SagaOrchestrator, saga_id: UUID, body: Mapping[str, Any], topic: str | None = None) -> str:
+    """What a saga does with a message: it is `taken`; `not_awaited`, a duplicate or too late; or it `contradicts` what
+    its participant has said before, and then changes nothing either.
+
+    Raises SagaNotFound; NotAllowed while it is paused, and when a message of the broker was faster than the checkpoint
+    after which it is waited for; LeaseLost when others were faster time and again. One that is given by hand is an
+    operation: see `operations.giving`.
     """
     for _ in range(MEETINGS):
         now = engine.clock.now()
         saga = engine.store.look(saga_id).saga
-        events = saga.signal(body, now, topic, by)
+        events = saga.signal(body, now, topic)
         if not events:
             if topic is not None and saga.awaits_later(body, topic):
                 raise NotAllowed("The saga does not wait for this message yet. Deliver it again.")
-            return False
+            return _left(saga, body, topic)
         try:
             # Crash before this write: the message is not acknowledged, and comes again. Crash after it: it comes
             # again too, and the saga no longer waits for it; the saga itself is due for whoever claims it.
@@ -251,5 +255,13 @@ def signal(
         except LeaseLost:
             continue
         engine.observe(saga, events)
-        return True
+        return "taken"
     raise LeaseLost(said("Saga %(saga)s moved while it was given a message.", saga=saga_id))
+
+
+def _left(saga: Saga, body: Mapping[str, Any], topic: str | None) -> str:
+    if topic is None or not saga.contradicts(body, topic):
+        return "not_awaited"
+    more = {"saga_id": str(saga.id), "workflow": saga.definition.name, "topic": topic, "type": body["type"]}
+    logger.warning("a message says that a step was done which its participant had refused", extra=more)
+    return "contradicts"

@@ -13,10 +13,11 @@ from zlib import crc32
 from domain.calls import Attempt, Task, Work, render_message, render_request
 from domain.definition import Publish, Request, SagaDefinition, Step
 from domain.events import Action, EventType, SagaEvent, SagaStatus
-from domain.exceptions import OutcomeUnexpected, TemplateError
+from domain.exceptions import NotAllowed, OutcomeUnexpected, TemplateError
 from domain.judgement import judge, judge_inquiry
 from domain.outcomes import CallFacts, Outcome, Rejected, Succeeded, Unavailable, Unknown
 from domain.progress import DEADLINE, OPERATOR, Failure, Origin, Progress
+from domain.sentences import said
 
 
 @dataclass(slots=True)
@@ -216,8 +217,11 @@ class Deciding(Progress):
             self._emit_failed(answer, now, retry_at)
 
     def _record_message(self, answer: Answer, now: datetime, actor: str | None = None, reason: str = "") -> None:
-        """`actor` and `reason` are a person's, who gave it by hand."""
+        """`actor` and `reason` are a person's, who gave it by hand. Raises NotAllowed when that says nothing."""
         answer.outcome = judge(answer.work.step, self._scope(answer.work), answer.outcome)
+        if actor is not None and isinstance(answer.outcome, Unknown):
+            parts = {"step": answer.work.step.name, "reason": answer.outcome.reason}
+            raise NotAllowed(said("%(step)s cannot take this message (%(reason)s). Nothing was done.", **parts))
         if isinstance(answer.outcome, Succeeded):
             self._emit_answer(
                 EventType.STEP_SUCCEEDED,

@@ -103,7 +103,8 @@ class Saga(Operated):
     ) -> list[SagaEvent]:
         """Take a message in. None is what it does when the saga does not wait for it: it is late, or a duplicate.
 
-        `by` is who gave it by hand, and why. Raises NotAllowed while the saga is paused: deliver it again later.
+        `by` is who gave it by hand, and why. Raises NotAllowed while the saga is paused: deliver it again later; and
+        for one by hand that its step cannot read.
         """
         work = next((w for w in self._pending if w.pending and w.pending.action is Action.AWAIT), None)
         awaits = work.step.awaits if work else None
@@ -158,6 +159,20 @@ class Saga(Operated):
             for event in self.history
         )
         return not by_message or (isinstance(answered, Succeeded) and answered.output == self.outputs[step.name])
+
+    def contradicts(self, message: Mapping[str, Any], topic: str) -> bool:
+        """Whether it says that a step was done which a message of its participant has refused."""
+        refused = {
+            event.step
+            for event in self.history
+            if (event.type, event.action, event.outcome) == (EventType.ATTEMPT_FAILED, Action.AWAIT, Rejected.kind)
+            and event.actor is None
+        }
+        return any(
+            isinstance(judge(step, self._scope(self._works[step.name][0]), Succeeded(dict(message))), Succeeded)
+            for step in self.definition.steps
+            if step.name in refused and _answers(step, message, topic)
+        )
 
     def postpone(self, postponed: Postponed, now: datetime, of: Task) -> list[SagaEvent]:
         """Put a due call off that was not made.

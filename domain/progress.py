@@ -298,7 +298,7 @@ class Progress:
         work = self._settle(event)
         if event.action is Action.DO and event.outcome == Unknown.kind:
             work.maybe_done = True
-        if event.action is Action.AWAIT and event.outcome == Rejected.kind:
+        if event.action is Action.AWAIT and event.outcome == Rejected.kind and _is_certain(event, work.step):
             work.maybe_done = False
         if event.due_at is not None:
             return
@@ -425,6 +425,16 @@ class Progress:
             outputs = [work.output for work in works]
             self.outputs[step.name] = outputs if step.foreach else outputs[0] if outputs else None
             self._position += 1
+
+
+def _is_certain(refusal: SagaEvent, step: Step) -> bool:
+    """Whether what was asked for by a message is certainly not done: its participant has said so itself.
+
+    A person who refuses by hand does not know whether the participant has heard of it, or will. A point of no return
+    that the API alone answers has no other way to be refused.
+    """
+    answered_by_api_alone = step.awaits is not None and step.awaits.topic is None
+    return refusal.actor is None or (step.pivot and answered_by_api_alone)
 
 
 _FOLDS = {

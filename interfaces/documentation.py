@@ -248,13 +248,21 @@ signal = _route(
     "Give a waiting saga the message that it waits for",
     "operations",
     {
-        200: ("The saga, due for a worker", contracts.SAGA),
-        400: _problem("The body is no object, or the reason too long"),
-        409: _problem("The saga does not wait for this (`not_awaited`), or is paused (`not_allowed`)"),
+        200: ("The saga, due for a worker; with `preview`, what would happen instead", contracts.SAGA),
+        400: _problem("The body is no object, or a parameter is wrong; nothing was changed"),
+        409: _problem(
+            "The saga does not wait for this (`not_awaited`); is paused, or cannot read it, since something is missing "
+            "(`not_allowed`); a driver owns it now (`saga_driven`); or its `seq` is another than the expected one "
+            "(`saga_moved`)"
+        ),
         **_NO_SAGA,
     },
     body=contracts.ANY_OBJECT,
-    parameters=[_query("reason", "Why it is given by hand; kept in the saga's history, as is who gives it")],
+    parameters=[
+        _query("reason", "Why it is given by hand; kept in the saga's history, as is who gives it"),
+        _query("preview", "`true`: only show what would happen", openapi.TYPE_BOOLEAN),
+        _query("expected_seq", contracts.EXPECTED_SEQ["description"], openapi.TYPE_INTEGER),
+    ],
 )
 pause = _operation("Hold the saga")
 resume = _operation("Let a paused saga go on")

@@ -1,5 +1,6 @@
 """What a person may do to a saga over HTTP: each verb needs a reason, and can be previewed."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,15 +11,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from application.messages import signal
-from application.operations import Act
+from application.operations import Act, giving
 from domain.entities import Saga
 from domain.events import Action
-from domain.exceptions import NotAwaited
 from domain.operations import By
 from interfaces import documentation as docs
 from interfaces.callers import OPERATOR
-from interfaces.platform import engine, platform
+from interfaces.platform import platform
 from interfaces.presentation import preview_json, saga_json
 
 LONGEST_REASON = 500
@@ -26,6 +25,7 @@ DEFAULT_RATE, SLOWEST, FASTEST = 10.0, 0.1, 1000.0
 """Sagas a second of a bulk remedy."""
 ENDS = ("completed", "compensated")
 _COMMON = ("reason", "preview")
+_WHOLE = re.compile(r"[0-9]{1,18}")
 _FLAGS: dict[Any, bool] = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
 
 
@@ -108,20 +108,10 @@ class SignalView(APIView):
     @docs.signal
     def post(self, request: Request, saga_id: UUID, name: str) -> Response:
         """See `Saga.signal`: the body is the message, its type is in the address, and why in the query."""
-        if not isinstance(request.data, dict):
-            raise ValidationError({"body": ["must be an object"]})
-        by = By(actor=request.user.name, reason=_told(request))
-        if not signal(engine(), saga_id, {**request.data, "type": name}, by=by):
-            raise NotAwaited(f"The saga does not wait for {name!r} now.")
-        return Response(saga_json(engine().store.load(saga_id)))
-
-
-def _told(request: Request) -> str:
-    """Why a message is given by hand, if it is said: a program may have no reason but the message."""
-    reason = request.query_params.get("reason", "").strip()
-    if len(reason) > LONGEST_REASON or "\0" in reason:
-        raise ValidationError({"reason": [f"may have up to {LONGEST_REASON} characters"]})
-    return reason
+        asked = Query(request)
+        by, preview, expected = By(actor=request.user.name, reason=asked.told()), asked.preview(), asked.expected()
+        asked.finish()
+        return _answered(saga_id, giving({**request.data, "type": name}), by, expected, preview=preview)
 
 
 def _operated(request: Request, saga_id: UUID, verb: "Callable[[Body], Act]", *fields: str) -> Response:
@@ -130,6 +120,10 @@ def _operated(request: Request, saga_id: UUID, verb: "Callable[[Body], Act]", *f
     act, by, preview = verb(asked), By(actor=request.user.name, reason=asked.reason()), asked.preview()
     expected = asked.number("expected_seq")
     asked.finish()
+    return _answered(saga_id, act, by, expected, preview=preview)
+
+
+def _answered(saga_id: UUID, act: Act, by: By, expected: int | None, *, preview: bool) -> Response:
     operations = platform().operations
     if preview:
         return Response(preview_json(operations.preview(saga_id, act, by, expected)))
@@ -219,3 +213,30 @@ class Body:
 
     def _fault(self, name: str, message: str) -> None:
         self._faults.setdefault(name, []).append(message)
+
+
+class Query(Body):
+    """The parameters of a verb whose body is a message: that may have any field, so none of it is a parameter."""
+
+    def __init__(self, request: Request) -> None:
+        if not isinstance(request.data, dict):
+            raise ValidationError({"body": ["must be an object"]})
+        known = (*_COMMON, "expected_seq")
+        self.given = request.query_params.dict()
+        self._faults = {
+            name: [f"is not a parameter; there is {', '.join(known)}"] for name in self.given if name not in known
+        }
+
+    def told(self) -> str:
+        """Why, if it is said: a program may have no reason but the message."""
+        reason: str = self.given.get("reason", "").strip()
+        if len(reason) > LONGEST_REASON or "\0" in reason:
+            self._fault("reason", f"may have up to {LONGEST_REASON} characters")
+        return reason
+
+    def expected(self) -> int | None:
+        """The `seq` that was looked at, if it is given."""
+        text = self.given.get("expected_seq")
+        if text is not None and _WHOLE.fullmatch(text):
+            self.given["expected_seq"] = int(text)
+        return self.number("expected_seq")

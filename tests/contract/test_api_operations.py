@@ -203,6 +203,60 @@ def test_who_gave_a_message_by_hand_and_why_is_in_the_history(api, reason):
     assert (event["actor"], event["reason"]) == ("development", reason or None)
 
 
+@pytest.fixture
+def unanswered(api):
+    """A saga that waits for a message."""
+    api.participants.answers["create_partner:do"] = Succeeded({"partner_id": "p-1"})
+    asked = {"workflow": "partner_creation", "input": EXAMPLE_INPUTS["partner_creation"]}
+    return api.post(START, asked).json()["id"]
+
+
+def test_a_message_by_hand_is_previewed_and_then_given_to_the_saga_that_was_looked_at_alone(api, unanswered):
+    signals, before = at(unanswered, "signals/alliance_created"), stored()
+    shown = shaped(api.post(f"{signals}?preview=true", {"alliance_id": "a-1"}), contracts.PREVIEW)
+    assert (shown["preview"], shown["status"], stored() == before) == (True, "COMPLETED", True)
+    refused = api.post(at(unanswered, "signals/alliance_failed") + "?preview=true", {"reason": "no"}).json()
+    assert refused["calls"][-1]["method"] == "DELETE"
+
+    for more in ("", "&preview=true"):
+        stale = api.post(f"{signals}?expected_seq={shown['seq'] - 1}{more}", {"alliance_id": "a-1"})
+        assert "Nothing was done" in problem(stale, 409, "saga_moved")["detail"]
+    assert stored() == before
+    message = {"alliance_id": "a-1", "preview": True, "expected_seq": 1}
+    given = api.post(f"{signals}?expected_seq={shown['seq']}", message)
+    assert shaped(given, contracts.SAGA)["status"] == "COMPLETED"
+
+
+def test_a_refusal_by_hand_cancels_what_the_participant_may_yet_do(api, unanswered):
+    api.post(at(unanswered, "signals/alliance_failed") + "?reason=told+by+phone", {"reason": "not solvent"})
+    sent = api.get(at(unanswered, "events") + "?type=message_published").json()["results"]
+    assert [f"{event['action']} {event['step']}" for event in sent] == ["do create_alliance", "undo create_alliance"]
+    assert api.get(at(unanswered)).json()["owed"] == ["create_partner"]
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [("dry_run=true", "dry_run"), ("Preview=true", "Preview"), ("preview=yes", "preview"), ("preview=", "preview")]
+    + [(f"expected_seq={wrong}", "expected_seq") for wrong in ("0", "-1", "x", "1.0", "", "9" * 5000, "%D9%A3")],
+)
+def test_a_message_by_hand_has_no_other_parameters(api, unanswered, query, named):
+    before = stored()
+    answer = api.post(at(unanswered, "signals/alliance_created") + f"?{query}", {"alliance_id": "a-1"})
+    assert named in problem(answer, 400, "invalid")["errors"]
+    assert stored() == before
+
+
+@pytest.mark.parametrize("body", [{}, {"aliance_id": "a-1"}, {"alliance_id": None}])
+@pytest.mark.parametrize("query", ["", "?preview=true"])
+def test_a_message_by_hand_that_the_step_cannot_read_is_refused_and_says_what_is_missing(api, unanswered, body, query):
+    before = stored()
+    answer = api.post(at(unanswered, "signals/alliance_created") + query, body)
+    detail = problem(answer, 409, "not_allowed")["detail"]
+    why = "unreadable answer: it has no alliance_id"
+    assert detail == f"create_alliance cannot take this message ({why}). Nothing was done."
+    assert stored() == before
+
+
 def test_an_act_that_expects_the_saga_as_it_was_looked_at_is_done_to_that_alone(api, waiting):
     preview = shaped(api.post(at(waiting, "pause") + "?preview=true", WHY), contracts.PREVIEW)
     assert preview["seq"] == api.get(at(waiting)).json()["seq"]

@@ -155,6 +155,20 @@ def test_a_message_that_is_given_by_hand_is_previewed_and_has_its_giver_and_the_
     assert (event["actor"], event["reason"]) == ("development", "Ana said so by phone")
 
 
+def test_a_message_that_the_step_cannot_read_is_refused_on_the_page_and_says_what_is_missing(api):
+    saga_id = standing(api, "partner_creation", "sent")
+    before, chosen = saga(api, saga_id)["seq"], {"type": "alliance_created", "body": '{"aliance_id": "a-7"}'}
+    previewed = api.http.get(f"/console/sagas/{saga_id}/signal/", chosen)
+    posted = done(api, saga_id, "signal", {**chosen, "reason": "by hand", "seen": str(before)})
+
+    for answer, status in ((previewed, 200), (posted, 400)):
+        assert answer.status_code == status
+        assert "create_alliance cannot take this message" in answer.content.decode()
+        assert "it has no alliance_id" in answer.content.decode()
+        assert 'name="seen"' not in answer.content.decode()
+    assert saga(api, saga_id)["seq"] == before
+
+
 def test_a_saga_that_waits_for_no_message_is_given_none(api):
     saga_id = standing(api, "flight_booking", "waiting")
 

@@ -272,6 +272,20 @@ def test_a_duplicate_and_a_late_answer_change_nothing(bench):
     assert [result for _, result in counted] == ["taken", "not_awaited", "not_awaited"]
 
 
+def test_an_answer_that_contradicts_the_refusal_before_it_is_counted_and_logged_and_changes_nothing(bench, caplog):
+    saga, counted = started(bench), []
+    for kind in ("refused", "refused", "done"):
+        assert inbox(bench, counted).handle(answer(saga, kind)) is Verdict.DONE
+    bench.work_until_rest_of(saga.id)
+    seq = bench.engine.store.load(saga.id).seq
+    assert inbox(bench, counted).handle(answer(saga, "done")) is Verdict.DONE
+
+    assert [result for _, result in counted] == ["taken", "not_awaited", "contradicts", "contradicts"]
+    assert bench.engine.store.load(saga.id).seq == seq
+    [warned, _] = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert (warned.saga_id, warned.type) == (str(saga.id), "done")
+
+
 TWICE = workflow(
     step("a"),
     Step(name="first", awaits=Await(types=("ok",), topic="answers", timeout=30)),

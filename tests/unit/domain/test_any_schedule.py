@@ -145,7 +145,7 @@ class Run:
             self.now += timedelta(seconds=7)
         self.store(self.saga.expire(self.now))
         if self.saga.status is SagaStatus.WAITING:
-            self.message(fate, mishap)
+            self.message(fate, which, mishap)
             return
         tasks = self.due()
         if not tasks:
@@ -160,7 +160,7 @@ class Run:
             return
         self.store(self.saga.record(outcome, self.now, of=task))
 
-    def message(self, fate: str, mishap: str) -> None:
+    def message(self, fate: str, which: int, mishap: str) -> None:
         """What becomes of the message that the saga waits to be answered; whoever answers keeps the duties too."""
         if mishap in {"crash", "die"}:
             self.saga = self.replayed()
@@ -170,6 +170,8 @@ class Run:
             self.store(
                 self.saga.signal({"type": "yes" if isinstance(outcome, Succeeded) else "no", "id": key}, self.now)
             )
+        elif fate == "refused" and which % 2:
+            self.refuse_by_hand(key, before=which == 1)
         elif fate == "refused":
             self.store(self.saga.signal({"type": "no"}, self.now))
         else:  # lost: the answer; late: the message, which comes after the cancellation; busy: the message
@@ -180,6 +182,14 @@ class Run:
             if fate == "late":
                 self.participants.answer_message(key)
             assert self.saga.signal({"type": "yes", "id": key}, self.now) == []
+
+    def refuse_by_hand(self, key: str, *, before: bool) -> None:
+        """A person refuses, who does not know that the participant did it before, or hears of it only afterwards."""
+        if before:
+            self.participants.answer_message(key)
+        self.store(self.saga.signal({"type": "no"}, self.now, by=ANNA))
+        self.participants.answer_message(key)
+        assert self.saga.signal({"type": "yes", "id": key}, self.now) == []
 
     def act(self, which: int, verb: str) -> None:
         """A person does something, which may be refused, to the saga as it is stored; its driver may have vanished."""

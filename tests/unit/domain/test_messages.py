@@ -114,6 +114,27 @@ class TestAMessage:
         assert (event.type, event.actor) == ("attempt_failed", "ana")
         assert event.reason == dialogue.saga.failure.reason == "not solvent (by hand: told by phone)"
 
+    def test_that_refuses_by_hand_is_not_the_participants_word_so_what_it_may_yet_do_is_cancelled(self):
+        dialogue = waiting()
+        dialogue.events += dialogue.saga.signal({"type": "alliance_failed"}, START, by=ANNA)
+        assert dialogue.published()[-1] == CANCEL
+        dialogue.take_over().expect(DELETE).ok().ends("COMPENSATED", "compensated")
+        assert dialogue.saga.failure.outcome == "rejected"
+        assert dialogue.saga.debts() == []
+
+    def test_that_says_done_after_refused_contradicts_its_participant_alone(self):
+        created = {"type": "alliance_created", "alliance_id": "a"}
+        refused = waiting().hears("alliance_failed").saga
+        assert refused.contradicts(created, ANSWERS)
+        assert not refused.contradicts(created, "another")
+        assert not refused.contradicts({"type": "alliance_created"}, ANSWERS)
+        assert not refused.contradicts({"type": "alliance_failed"}, ANSWERS)
+        done, lapsed = waiting().hears("alliance_created", alliance_id="a").saga, waiting().later(30).expire().saga
+        by_hand = waiting().saga
+        by_hand.signal({"type": "alliance_failed"}, START, by=ANNA)
+        for saga in (by_hand, done, lapsed):
+            assert not saga.contradicts(created, ANSWERS)
+
     def test_that_is_waited_for_ends_what_can_be_said_to_follow(self):
         dialogue = waiting()
         assert dialogue.saga.planned(START) == []
@@ -176,6 +197,26 @@ def test_a_message_of_no_return_that_went_out_is_one_also_before_it_is_answered(
     asked().hears("signed").ends("COMPLETED", "done")
     asked().hears("refused").expect("POST svc /a/undo")
     assert asked().later(31).expire().saga.status == "STUCK"
+
+
+def test_a_point_of_no_return_that_is_refused_by_hand_may_have_been_passed_unless_only_a_person_can_say():
+    for topic, status in (("answers", "STUCK"), (None, "COMPENSATING")):
+        sign = tell_again(Publish(topic="t", body={}))
+        awaits = Await(types=("signed", "refused"), topic=topic)
+        sign = replace(sign, awaits=awaits, reject_when="${response.type == 'refused'}")
+        dialogue = Dialogue(workflow(step("a"), sign)).ok()
+        dialogue.events += dialogue.saga.signal({"type": "refused"}, START, by=ANNA)
+        assert dialogue.saga.status == status
+    Dialogue(workflow(step("a"), sign)).ok().hears("refused").expect("POST svc /a/undo")
+
+
+def test_a_wait_of_nothing_that_was_sent_leaves_nothing_when_it_is_refused_by_hand():
+    awaits = Await(types=("approved", "refused"))
+    approve = step("approve", action=None, compensation=None, awaits=awaits)
+    approve = replace(approve, reject_when="${response.type == 'refused'}")
+    dialogue = Dialogue(workflow(step("a"), approve)).ok()
+    dialogue.events += dialogue.saga.signal({"type": "refused"}, START, by=ANNA)
+    assert dialogue.saga.debts() == ["a"]
 
 
 def tell_again(news):
