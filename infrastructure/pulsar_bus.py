@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from heapq import heapify, heappop, heappush
 from itertools import count, islice
 from queue import Empty, Full, Queue
@@ -32,6 +33,10 @@ known before anything that has to come after it is given."""
 BATCHING_MILLIS: Final = 2
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of a message, properties included; a broker refuses more than 5 MB with its own headers."""
+MOST_PROPERTIES: Final = 64 * 1024
+"""Bytes of a sender's properties that stay with a dead letter that is too large."""
+LONGEST_KEY: Final = 1024
+"""Characters of a key that are kept and logged as they are."""
 SLACK: Final = 2.0
 """Seconds that the client may take over its time before it is given up."""
 PREFETCH: Final = 200
@@ -256,7 +261,7 @@ class PulsarSubscriber:
         if verdict is Verdict.DEAD:
             try:
                 graveyard.bury(delivery, reason)
-            except BrokerUnavailable:
+            except (BrokerUnavailable, MessageRefused):
                 return Verdict.LATER, LOOK
         return verdict, 0.0
 
@@ -529,12 +534,12 @@ class _Delivery:
         self.size = _size(self.message)
         self.attempts = self.waits = 0
         # Messages without a key have no order.
-        self.place = (self.message.topic, order(self.message) or f"\0{self.id}")
+        self.place = (self.message.topic, _short(order(self.message)) or f"\0{self.id}")
 
     def described(self) -> dict[str, Any]:
         trace = accepted(self.message.properties.get(HEADER))
         joined = {"trace_id": trace[3:35], "span_id": trace[36:52]} if trace else {}
-        known = {"topic": self.message.topic, "key": self.message.key, "message_id": self.id}
+        known = {"topic": self.message.topic, "key": _short(self.message.key), "message_id": self.id}
         return {**known, "attempts": self.attempts, **joined}
 
 
@@ -617,7 +622,10 @@ class _Graveyard:
         self._opened: set[str] = set()
 
     def bury(self, delivery: _Delivery, reason: str) -> None:
-        """Raises BrokerUnavailable when it is not certain to be there."""
+        """Raises BrokerUnavailable when it is not certain to be there.
+
+        A broker that takes less than others gets its story only; where it refuses even that, MessageRefused.
+        """
         message = delivery.message
         topic = dead_letter_topic(message.topic, self._subscription)
         self._open(topic)
@@ -627,7 +635,10 @@ class _Graveyard:
             "ORIGIN_MESSAGE_ID": delivery.id,
             "REASON": reason,
         }
-        self._publisher.publish([_cut(replace(message, topic=topic, properties={**message.properties, **added}))])
+        try:
+            self._publisher.publish([_cut(replace(message, topic=topic), added)])
+        except MessageRefused:
+            self._publisher.publish([_story(replace(message, topic=topic), added)])
         logger.warning("a message went to the dead letters", extra={**delivery.described(), "reason": reason})
 
     def requeue(self, delivery: _Delivery) -> bool:
@@ -706,20 +717,51 @@ def _require_sendable(messages: Sequence[Message]) -> None:
 
 
 def _size(message: Message) -> int:
-    properties = sum(len(name.encode()) + len(value.encode()) for name, value in message.properties.items())
-    return len(message.body) + len(message.key.encode()) + properties
+    """What it takes on its way: a batch says its key once more."""
+    return len(message.body) + 2 * len(message.key.encode()) + _size_of(message.properties)
 
 
-def _cut(message: Message) -> Message:
-    """What is too large once it says where it comes from goes without its end, and says of how many bytes it was."""
-    if _size(message) <= LARGEST:
-        return message
-    cut = replace(message, properties={**message.properties, "CUT_FROM": str(len(message.body))})
-    return replace(cut, body=cut.body[: max(0, len(cut.body) - (_size(cut) - LARGEST))])
+def _size_of(properties: Mapping[str, str]) -> int:
+    return sum(len(name.encode()) + len(value.encode()) for name, value in properties.items())
+
+
+def _cut(message: Message, added: Mapping[str, str]) -> Message:
+    """A message with what is added. What is too large with that goes with a digest in place of a long key, without
+    properties of its own that are too many, and without its end, and says of how many bytes it was.
+    """
+    whole = replace(message, properties={**message.properties, **added})
+    if _size(whole) <= LARGEST:
+        return whole
+    story = _story(message, added)
+    kept, room = {}, MOST_PROPERTIES
+    for name, value in message.properties.items():
+        room -= _size_of({name: value})
+        if room < 0:
+            break
+        kept[name] = value
+    cut = replace(story, properties={**kept, **story.properties})
+    return replace(cut, body=message.body[: LARGEST - _size(cut)])
+
+
+def _story(message: Message, added: Mapping[str, str]) -> Message:
+    """What is left of a message where it came from and why can still be said, and nothing else of it."""
+    properties = {**added, "CUT_FROM": str(len(message.body))}
+    return replace(message, key=_short(message.key), body=b"", properties=properties)
+
+
+def _short(key: str) -> str:
+    """A key, or a digest of one that is long."""
+    return key if len(key) <= LONGEST_KEY else f"sha256:{sha256(key.encode()).hexdigest()}"
 
 
 def _message(topic: str, raw: pulsar.Message) -> Message:
-    return Message(topic=topic, key=raw.partition_key(), body=raw.data(), properties=dict(raw.properties()))
+    """What was received. A key or properties that are no UTF-8 cannot be read, and are none."""
+    key, properties = "", dict[str, str]()
+    with suppress(UnicodeDecodeError):
+        key = raw.partition_key()
+    with suppress(UnicodeDecodeError):
+        properties = dict(raw.properties())
+    return Message(topic=topic, key=key, body=raw.data(), properties=properties)
 
 
 def _full_name(topic: str) -> str:

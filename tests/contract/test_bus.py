@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
@@ -195,6 +196,70 @@ def test_what_comes_later_uses_up_no_attempt_and_what_nothing_can_be_taken_after
     assert not Dead(url, topic).letters()
 
 
+@pytest.mark.parametrize(
+    "poison",
+    [("k", b"not json", {"p": "x" * 4_400_000}), ("k" * 4_400_000, b"not json", {}), ("k", b"x" * 4_900_000, {})],
+    ids=["properties", "key", "body"],
+)
+def test_a_dead_message_of_any_size_is_put_away_with_its_story_and_stops_nobody(url, topic, publisher, poison):
+    key, body, properties = poison
+    send_as_others_do(url, topic, key, body, properties)
+    verdict = lambda each: Verdict.DONE if each.body == b"1" else Verdict.DEAD  # noqa: E731
+    with (
+        Consumer(quick(url), [topic], verdict=verdict) as consumer,
+        Consumer(quick(url), [dead_letter_topic(topic, "s")], "people") as dead,
+    ):
+        dead.wait_for(1)
+        publisher.publish([message(topic, 1)])  # now: the embedded broker may not wake up for what came before
+        assert [len(each) for each in consumer.wait_for(2)] == [len(body), 1]
+    [letter] = dead.received
+    assert letter.key == (key if len(key) == 1 else f"sha256:{sha256(key.encode()).hexdigest()}")
+    assert body.startswith(letter.body) and letter.body
+    assert letter.properties["CUT_FROM"] == str(len(body))
+    assert letter.properties["ORIGIN_MESSAGE_ID"]
+    assert (letter.properties["REASON"], "p" in letter.properties) == ("refused", False)
+
+
+def send_as_others_do(url: str, topic: str, key: str, body: bytes, properties: dict[str, str]) -> None:
+    client = pulsar.Client(url, logger=pulsar.FileLogger(pulsar.LoggerLevel.Error, "/dev/null"))
+    client.create_producer(topic, batching_enabled=False).send(body, partition_key=key, properties=properties)
+    client.close()
+
+
+def test_of_a_dead_message_that_the_broker_refuses_its_story_is_put_away(url, topic, publisher, monkeypatch):
+    dead_letters = dead_letter_topic(topic, "s")
+    forbidden(monkeypatch, dead_letters, Choosy)
+    publisher.publish([message(topic, 1, "k" * 2000), message(topic, 2)])
+    verdict = lambda each: Verdict.DONE if each.body == b"2" else Verdict.DEAD  # noqa: E731
+    with (
+        Consumer(quick(url), [topic], verdict=verdict) as consumer,
+        Consumer(quick(url), [dead_letters], "people") as dead,
+    ):
+        consumer.wait_for(2)
+        dead.wait_for(1)
+    [letter] = dead.received
+    assert (letter.body, letter.key[:7], letter.properties["CUT_FROM"]) == (b"", "sha256:", "1")
+    assert letter.properties["REAL_TOPIC"] == f"persistent://public/default/{topic}"
+    assert "n" not in letter.properties
+
+
+class Unreadable:
+    """What a client of another language may send."""
+
+    def partition_key(self) -> str:
+        return b"\xff".decode()
+
+    def properties(self) -> dict[str, str]:
+        return {"n": b"\xff".decode()}
+
+    def data(self) -> bytes:
+        return b"1"
+
+
+def test_a_key_that_is_no_text_is_none():
+    assert pulsar_bus._message("t", Unreadable()) == Message("t", "", b"1", {})
+
+
 class Dead:
     """What is in the dead letters, after a moment."""
 
@@ -335,6 +400,19 @@ class Stubborn:
 
     def close(self) -> None:
         self._real.close()
+
+
+class Choosy(Stubborn):
+    """A producer of a broker that takes no body."""
+
+    def __init__(self, real) -> None:
+        super().__init__(real, pulsar.Result.MessageTooBig)
+
+    def send_async(self, body, callback, **options) -> None:
+        if body:
+            callback(self._result, None)
+        else:
+            self._real.send_async(body, callback, **options)
 
 
 def forbidden(monkeypatch, topic: str, how) -> None:
