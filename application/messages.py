@@ -160,15 +160,15 @@ class Inbox:
             return "not_now"
 
     def _started(self, message: Message, body: Any, triggers: list[Trigger]) -> str | None:
-        """A saga for each trigger that applies; None when none does."""
+        """A saga for each trigger that applies, `repeated` where all of them were there; None when none applies."""
         started, key = None, _key(message, body)
         for trigger in triggers:
             try:
                 if trigger.applies(body):
                     if key is None:
                         return "malformed"
-                    self.engine.start(_request(message, body, trigger, key))
-                    started = "started"
+                    _, new = self.engine.start_once(_request(message, body, trigger, key))
+                    started = "started" if new else started or "repeated"
             except StoreUnavailable:
                 return "store_away"
             except (InputInvalid, TemplateError, IdempotencyConflict, WorkflowUnknown, ContentRefused) as error:
@@ -183,11 +183,12 @@ def _summed(offered: str, started: str | None, *, alone: bool) -> tuple[str, Ver
     if "store_away" in {offered, started}:
         return "store_away", Verdict.AWAY
     if offered == "not_now":
-        return offered, Verdict.LATER
+        return "started" if started == "started" else offered, Verdict.LATER
     if started in {"malformed", "refused"}:
         return started, Verdict.DEAD
     if started:
-        return "taken_and_started" if offered == "taken" else started, Verdict.DONE
+        both = {"started": "taken_and_started", "repeated": "taken"}
+        return both[started] if offered == "taken" else started, Verdict.DONE
     if offered == "malformed":
         return (offered, Verdict.DEAD) if alone else ("not_concerned", Verdict.DONE)
     return offered, Verdict.DONE

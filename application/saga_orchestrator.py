@@ -107,6 +107,10 @@ class SagaOrchestrator:
         Raises WorkflowUnknown, BrokerMissing and InputInvalid, having stored nothing, and IdempotencyConflict when the
         key was used for another request.
         """
+        return self.start_once(request)[0]
+
+    def start_once(self, request: StartRequest) -> tuple[Saga, bool]:
+        """See `start`; and whether the saga is a new one."""
         if not acceptable(request.correlation_id):  # no call could carry it
             raise InputInvalid({"correlation_id": [RULE]})
         definition, now = self._definition(request), self.clock.now()
@@ -118,18 +122,16 @@ class SagaOrchestrator:
             earlier = self._started_before(request)
             if earlier is None:
                 raise
-            return self._repeat(earlier, request, until)
+            return self._repeat(earlier, request, until), False
         saga, events = Saga.start(definition, self._origin(definition, request, now), request.actor)
         lease = self.new_lease(now, definition) if until > now else None
         # Crash before this write: nothing exists, no call was made. Crash after it: the saga is claimed once the
         # lease has expired (at once without a lease) and its first call goes out then, with the same key.
         existing = self.store.create(saga, events, lease, request.idempotency)
         if existing:
-            return self._repeat(existing, request, until)
+            return self._repeat(existing, request, until), False
         self.observe(saga, events)
-        if lease:
-            return self._drive_or_follow(saga, lease, until)
-        return saga
+        return self._drive_or_follow(saga, lease, until) if lease else saga, True
 
     def advance(
         self,

@@ -68,12 +68,21 @@ class FaultyOutbox(PostgresOutbox):
         super().__init__(events_topic, sampled)
         self._topic, self._engine = events_topic, engine
 
-    def waiting(self, limit: int, but: Collection[str] = ()) -> list[Outgoing]:
-        """See `Outbox`: what is to go out.
+    def waiting(self, limit: int, but: Collection[str] = (), after: int = 0) -> list[Outgoing]:
+        """See `Outbox`: what is to go out. What has to stay, since its saga is paused, is passed over.
 
         Crash after the step was answered: the message is still there, and meets the same fault.
         """
-        waiting = super().waiting(limit, but)
+        going: list[Outgoing] = []
+        while len(going) < limit:
+            waiting = super().waiting(limit, but, after)
+            going += self._going(waiting)
+            if len(waiting) < limit:
+                break
+            after = waiting[-1].number
+        return going[:limit]
+
+    def _going(self, waiting: Sequence[Outgoing]) -> list[Outgoing]:
         scenarios = self._scenarios({_saga_of(each) for each in waiting if each.message.topic != self._topic})
         going = []
         for each in waiting:

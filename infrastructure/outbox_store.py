@@ -19,6 +19,7 @@ _WAITING = """
 SELECT message.id, message.saga_id, message.seq, message.topic, message.payload, sagas.data ->> 'traceparent'
 FROM saga_outbox AS message LEFT JOIN sagas ON sagas.id = message.saga_id
 WHERE message.published_at IS NULL AND message.refused IS NULL AND message.topic <> ALL(%s::text[])
+  AND message.id > %s
 ORDER BY message.id LIMIT %s
 """
 
@@ -41,10 +42,10 @@ class PostgresOutbox:
         self._led_by = connection.connection if led else None
         return led
 
-    def waiting(self, limit: int, but: Collection[str] = ()) -> list[Outgoing]:
-        """See `Outbox`. In the order of insertion: a saga's checkpoints follow each other."""
+    def waiting(self, limit: int, but: Collection[str] = (), after: int = 0) -> list[Outgoing]:
+        """See `Outbox`. In the order of insertion: a saga's checkpoints follow each other. Beyond number `after`."""
         with connection.cursor() as cursor:
-            cursor.execute(_WAITING, [list(but), limit])
+            cursor.execute(_WAITING, [list(but), after, limit])
             return [self._outgoing(row) for row in cursor.fetchall()]
 
     def sent(self, messages: Sequence[Outgoing]) -> None:

@@ -6,17 +6,20 @@ goes on soon after the broker is back. Nothing is opened before it is used, so t
 """
 
 import logging
+import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from heapq import heapify, heappop, heappush
 from itertools import count, islice
 from queue import Empty, Full, Queue
 from time import monotonic
 from typing import Any, Final
+from uuid import uuid4
 
 import pulsar
 
@@ -32,18 +35,38 @@ known before anything that has to come after it is given."""
 BATCHING_MILLIS: Final = 2
 LARGEST: Final = 4 * 1024 * 1024
 """Bytes of a message, properties included; a broker refuses more than 5 MB with its own headers."""
+MOST_PROPERTIES: Final = 64 * 1024
+"""Bytes of a sender's properties that stay with a dead letter that is too large."""
+LONGEST_KEY: Final = 1024
+"""Characters of a key that are kept and logged as they are."""
+LONGEST_REQUEUED_KEY: Final = 64 * 1024
+"""Of one that can be sent again: a batch says it twice, and a broker that gets too much drops the connection."""
 SLACK: Final = 2.0
 """Seconds that the client may take over its time before it is given up."""
-PREFETCH: Final = 200
+PREFETCH: Final = 16
+"""Messages that a topic's client receives ahead, each as large as a broker takes."""
+RECEIVED: Final = 200
+RECEIVED_UNIT: Final = 40 * 1024
+"""Of all topics, what was received and is not taken in; one counts once more for each so many bytes: 8 MiB in all."""
 MOST_WAITING: Final = 10_000
 MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
 """What a subscriber keeps for later; with more, those whose turn comes go back to the end of their topic."""
+MOST_OF_ONE: Final = 100
+MOST_BYTES_OF_ONE: Final = 4 * 1024 * 1024
+"""What it keeps of one saga once half of its room is taken: what else comes of that goes back at once."""
+LOAD: Final = 500
+LOAD_BYTES: Final = 4 * 1024 * 1024
+"""Of what goes back at once."""
+ROUND: Final = 2.0
+"""Seconds at least until the same message goes back again: whoever waits for days must not keep the broker busy."""
+ROUND_MARK: Final = "SAGA_ROUND"
+"""The property that tells in which round it went back."""
 LONGEST_WAIT: Final = 5.0
 """Seconds until a message that came too early is offered again: well within the time that a step waits."""
 OFFERS: Final = 200
 """A second, of messages that wait: with many of them each waits longer, and new ones are still taken."""
-PATIENT: Final = 10
-"""How often it is offered before it has to make room."""
+PATIENT: Final = 3.0
+"""Seconds that it may wait before it has to make room, with all that is of its saga."""
 MOST_DOUBLINGS: Final = 10
 """Of a pause: what waits for days must not end in a number that is none."""
 LOOK: Final = 0.5
@@ -71,8 +94,8 @@ def dead_letter_topic(topic: str, subscription: str) -> str:
 class PulsarPublisher:
     """Sends messages; safe to share between threads. Connects when first used."""
 
-    def __init__(self, url: str, timeout: float = 5.0) -> None:
-        self._url, self._timeout = url, timeout
+    def __init__(self, url: str, timeout: float = 5.0, largest: int | None = None) -> None:
+        self._url, self._timeout, self._largest = url, timeout, largest
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
         self._state = _State("publisher", url)
@@ -88,7 +111,7 @@ class PulsarPublisher:
         that are too large for any broker, or whose topic cannot be one: none was sent; and with those that are too
         large for this one: to send the others again, in the same order, is right.
         """
-        _require_sendable(messages)
+        _require_sendable(messages, LARGEST if self._largest is None else self._largest)
         if not messages:
             return
         connection = self._connected()
@@ -182,9 +205,9 @@ class PulsarSubscriber:
         A broker that is away is waited for, and so is a topic that it does not give, while the others deliver.
         Two subscriptions of another name each get every message.
         """
-        received: Queue[_Received] = Queue(PREFETCH)
+        received = _Inbound(RECEIVED)
         ended = threading.Event()
-        publisher = PulsarPublisher(self._url, self._timeout)
+        publisher = PulsarPublisher(self._url, self._timeout, largest=sys.maxsize)  # what a broker took it takes again
         graveyard = _Graveyard(self._url, self._timeout, subscription, publisher)
         about = {"subscription": subscription, "received": received, "ended": ended, "observe": self._observe}
         listeners = [_Listener(self._url, self._timeout, topic=topic, **about) for topic in topics]
@@ -200,20 +223,23 @@ class PulsarSubscriber:
 
     def _deliver(
         self,
-        received: "Queue[_Received]",
+        received: "_Inbound",
         handle: Callable[[Message], Verdict],
         graveyard: "_Graveyard",
         stop: threading.Event,
     ) -> None:
         """Until told to stop. What is kept for later is kept by the broker too."""
         deliveries, away = _Deliveries(self._order), 0
+        rounds = _Rounds(deliveries, graveyard)
         while not stop.is_set():
             pause = deliveries.seconds_to_next(LOOK)
-            if deliveries.full:
+            if deliveries.full or rounds.resting:
                 stop.wait(pause)
             else:
                 with suppress(Empty):
                     deliveries.take_in(received.get(timeout=pause) if pause else received.get_nowait())
+            if deliveries.surplus and (deliveries.full or deliveries.surplus_is_a_load or received.empty()):
+                rounds.send_surplus()
             delivery = deliveries.take_due()
             if delivery is None:
                 continue
@@ -224,16 +250,13 @@ class PulsarSubscriber:
                 away += 1
                 continue
             away = 0
-            in_the_way = deliveries.full and delivery.waits > PATIENT
-            if verdict is Verdict.LATER and not (in_the_way and graveyard.requeue(delivery)):
-                deliveries.put_back(delivery, max(seconds, len(deliveries) / OFFERS))
-                continue
-            # Crash before this: it comes again, and its handler bears that (of one that went to the end of its topic
-            # both come). Crash after it: it is done. So it is where the connection was lost meanwhile, and with it the
-            # right to acknowledge.
-            with suppress(pulsar.PulsarException):
-                delivery.consumer.acknowledge(delivery.raw)
-            deliveries.settle(delivery)
+            if verdict is not Verdict.LATER:
+                delivery.acknowledge()
+                deliveries.settle(delivery.place, [delivery])
+            elif deliveries.full and delivery.waits and delivery.waited > PATIENT:
+                rounds.send_all_of(delivery, seconds)
+            else:
+                deliveries.put_back(delivery, max(seconds, deliveries.places / OFFERS))
 
     def _handled(
         self, delivery: "_Delivery", handle: Callable[[Message], Verdict], graveyard: "_Graveyard"
@@ -256,7 +279,7 @@ class PulsarSubscriber:
         if verdict is Verdict.DEAD:
             try:
                 graveyard.bury(delivery, reason)
-            except BrokerUnavailable:
+            except (BrokerUnavailable, MessageRefused):
                 return Verdict.LATER, LOOK
         return verdict, 0.0
 
@@ -271,7 +294,32 @@ class _Received:
 
     topic: str
     consumer: Any = None
-    raw: Any = None
+    id: Any = None
+    message: Message | None = None
+
+    @property
+    def size(self) -> int:
+        return _size(self.message) if self.message else 0
+
+
+class _Inbound(Queue[_Received]):
+    """What was received and is not taken in, bounded by its bytes too: a large message counts as many."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._counted = 0
+
+    def _qsize(self) -> int:
+        return self._counted
+
+    def _put(self, item: _Received) -> None:
+        super()._put(item)
+        self._counted += 1 + item.size // RECEIVED_UNIT
+
+    def _get(self) -> _Received:
+        item: _Received = super()._get()
+        self._counted -= 1 + item.size // RECEIVED_UNIT
+        return item
 
 
 class _Listener(threading.Thread):
@@ -286,7 +334,7 @@ class _Listener(threading.Thread):
         *,
         topic: str,
         subscription: str,
-        received: "Queue[_Received]",
+        received: _Inbound,
         ended: threading.Event,
         observe: Callable[[str, str], None],
     ) -> None:
@@ -340,7 +388,9 @@ class _Listener(threading.Thread):
         seen_connected = monotonic()
         while not self._ended.is_set() and monotonic() - seen_connected <= LOST_AFTER:
             with suppress(pulsar.Timeout):
-                self._give(_Received(self._topic, consumer, consumer.receive(int(LOOK * 1000))))
+                raw = consumer.receive(int(LOOK * 1000))
+                self._give(_Received(self._topic, consumer, raw.message_id(), _message(self._topic, raw)))
+                del raw  # and what the client keeps of it
             if consumer.is_connected():
                 seen_connected = monotonic()
         self._give(_Received(self._topic))
@@ -522,51 +572,81 @@ class _Tally:
 class _Delivery:
     """A message in the handler's hands, or waiting for another try."""
 
-    def __init__(self, received: _Received, order: Callable[[Message], str]) -> None:
-        self.message = _message(received.topic, received.raw)
-        self.raw, self.consumer = received.raw, received.consumer
-        self.id = str(received.raw.message_id())
-        self.size = _size(self.message)
+    def __init__(self, received: _Received, message: Message, order: Callable[[Message], str]) -> None:
+        self.message = message
+        self._consumer, self._message_id = received.consumer, received.id
+        self.id = str(received.id)
+        self.size = received.size
         self.attempts = self.waits = 0
+        self._since = monotonic()
         # Messages without a key have no order.
-        self.place = (self.message.topic, order(self.message) or f"\0{self.id}")
+        self.place = (message.topic, _short(order(message)) or f"\0{self.id}")
+
+    @property
+    def waited(self) -> float:
+        """Seconds since it was taken in."""
+        return monotonic() - self._since
+
+    def acknowledge(self) -> None:
+        """It is done with. Crash before this: it comes again, and its handler bears that (of one that went to the end
+        of its topic both come). Crash after it: it is done. So it is where the connection was lost meanwhile, and with
+        it the right to acknowledge.
+        """
+        with suppress(pulsar.PulsarException):
+            self._consumer.acknowledge(self._message_id)
 
     def described(self) -> dict[str, Any]:
         trace = accepted(self.message.properties.get(HEADER))
         joined = {"trace_id": trace[3:35], "span_id": trace[36:52]} if trace else {}
-        known = {"topic": self.message.topic, "key": self.message.key, "message_id": self.id}
+        known = {"topic": self.message.topic, "key": _short(self.message.key), "message_id": self.id}
         return {**known, "attempts": self.attempts, **joined}
 
 
 class _Deliveries:
-    """What was received and is not settled: a queue for each key, so that nobody overtakes what waits."""
+    """What was received and is not settled: a queue for each key, so that nobody overtakes what waits.
+
+    No key may take all the room: once half of it is taken, what comes of one that has its share is `surplus`.
+    """
 
     def __init__(self, order: Callable[[Message], str]) -> None:
         self._order = order
         self._bytes = 0
         self._queues: dict[tuple[str, str], deque[_Delivery]] = {}
+        self._bytes_of: Counter[tuple[str, str]] = Counter()
         self._due: list[tuple[float, int, tuple[str, str]]] = []  # a heap, with each queue once
         self._ticket = count()
         self._ids: set[tuple[str, str]] = set()
+        self.surplus: list[_Delivery] = []
 
-    def __len__(self) -> int:
-        return len(self._ids)
+    @property
+    def places(self) -> int:
+        """How many wait each for itself."""
+        return len(self._queues)
 
     @property
     def full(self) -> bool:
         """Whether no more should be taken in."""
         return len(self._ids) >= MOST_WAITING or self._bytes >= MOST_WAITING_BYTES
 
+    @property
+    def surplus_is_a_load(self) -> bool:
+        """Whether the surplus should go back, even if more of it may come."""
+        return len(self.surplus) >= LOAD or sum(each.size for each in self.surplus) >= LOAD_BYTES
+
     def take_in(self, received: _Received) -> None:
         """A message; the broker may repeat one that waits here. Or the word that a topic's come again."""
-        if received.raw is None:
+        if received.message is None:
             self._forget(received.topic)
             return
-        delivery = _Delivery(received, self._order)
+        delivery = _Delivery(received, received.message, self._order)
         if (delivery.message.topic, delivery.id) in self._ids:
             return
         self._ids.add((delivery.message.topic, delivery.id))
         self._bytes += delivery.size
+        if self._has_its_share(delivery.place):
+            self.surplus.append(delivery)
+            return
+        self._bytes_of[delivery.place] += delivery.size
         queue = self._queues.setdefault(delivery.place, deque())
         queue.append(delivery)
         if len(queue) == 1:
@@ -578,35 +658,119 @@ class _Deliveries:
             return None
         return self._queues[heappop(self._due)[2]][0]
 
+    def all_of(self, delivery: _Delivery) -> list[_Delivery]:
+        """It and what waits behind it."""
+        return list(self._queues[delivery.place])
+
     def put_back(self, delivery: _Delivery, seconds: float) -> None:
         self._schedule(delivery, seconds)
 
     def put_first(self, delivery: _Delivery) -> None:
         heappush(self._due, (0.0, next(self._ticket), delivery.place))
 
-    def settle(self, delivery: _Delivery) -> None:
-        self._ids.discard((delivery.message.topic, delivery.id))
-        self._bytes -= delivery.size
-        queue = self._queues[delivery.place]
-        queue.popleft()
-        if queue:
-            self._schedule(queue[0], 0)
+    def settle(self, place: tuple[str, str], deliveries: Sequence[_Delivery], seconds: float = 0.0) -> None:
+        """These of a key, the first of which was taken, are done; in how many seconds the next of it is due."""
+        self._drop(deliveries)
+        gone = {id(each) for each in deliveries}
+        self._bytes_of[place] -= sum(each.size for each in deliveries)
+        queue = self._queues[place]
+        if len(deliveries) == 1 and queue[0] is deliveries[0]:
+            queue.popleft()
         else:
-            del self._queues[delivery.place]
+            queue = self._queues[place] = deque(each for each in queue if id(each) not in gone)
+        if queue:
+            self._schedule(queue[0], seconds)
+        else:
+            del self._queues[place], self._bytes_of[place]
+
+    def settle_surplus(self, deliveries: Sequence[_Delivery]) -> None:
+        """These of it are done."""
+        self._drop(deliveries)
+        gone = {id(each) for each in deliveries}
+        self.surplus = [each for each in self.surplus if id(each) not in gone]
 
     def seconds_to_next(self, most: float) -> float:
         return min(max(self._due[0][0] - monotonic(), 0.0), most) if self._due else most
 
+    def _has_its_share(self, place: tuple[str, str]) -> bool:
+        if len(self._ids) <= MOST_WAITING // 2 and self._bytes <= MOST_WAITING_BYTES // 2:
+            return False
+        return len(self._queues.get(place, ())) >= MOST_OF_ONE or self._bytes_of[place] >= MOST_BYTES_OF_ONE
+
+    def _drop(self, deliveries: Sequence[_Delivery]) -> None:
+        for delivery in deliveries:
+            self._ids.discard((delivery.message.topic, delivery.id))
+            self._bytes -= delivery.size
+
     def _forget(self, topic: str) -> None:
         """Whoever has the topic next gets them; nothing of it is in a handler's hands now."""
+        self._drop([each for queue in self._queues.values() for each in queue if each.message.topic == topic])
+        self.settle_surplus([each for each in self.surplus if each.message.topic == topic])
         self._queues = {place: queue for place, queue in self._queues.items() if place[0] != topic}
+        self._bytes_of = Counter({place: size for place, size in self._bytes_of.items() if place in self._queues})
         self._due = [entry for entry in self._due if entry[2][0] != topic]
         heapify(self._due)
-        self._ids = {known for known in self._ids if known[0] != topic}
-        self._bytes = sum(delivery.size for queue in self._queues.values() for delivery in queue)
 
     def _schedule(self, delivery: _Delivery, seconds: float) -> None:
         heappush(self._due, (monotonic() + seconds, next(self._ticket), delivery.place))
+
+
+class _Rounds:
+    """Sends back what there is no room for. It comes round again behind the others, and not too often."""
+
+    def __init__(self, deliveries: _Deliveries, graveyard: "_Graveyard") -> None:
+        self._deliveries, self._graveyard = deliveries, graveyard
+        self._mark, self._began, self._rests_until = uuid4().hex, monotonic(), 0.0
+
+    @property
+    def resting(self) -> bool:
+        """Whether the surplus has to wait, and with it what is behind it in the topics."""
+        return bool(self._deliveries.surplus) and monotonic() < self._rests_until
+
+    def send_surplus(self) -> None:
+        """To the end of its topic, unless it has just come from there."""
+        if self.resting:
+            return
+        surplus = list(self._deliveries.surplus)
+        if any(each.message.properties.get(ROUND_MARK) == self._mark for each in surplus):
+            if monotonic() < self._began + ROUND:
+                self._rests_until = self._began + ROUND
+                return
+            self._mark, self._began = uuid4().hex, monotonic()
+        self._deliveries.settle_surplus(self._sent(surplus))
+        self._rests_until = monotonic() + LOOK if self._deliveries.surplus else 0.0
+
+    def send_all_of(self, delivery: _Delivery, seconds: float) -> None:
+        """A message that is in the way, and what waits behind it; what cannot go now is offered again."""
+        gone = self._sent(self._deliveries.all_of(delivery))
+        self._deliveries.settle(delivery.place, gone, seconds)
+
+    def _sent(self, deliveries: Sequence[_Delivery]) -> list[_Delivery]:
+        """Those of them that are gone from here, and acknowledged."""
+        gone: list[_Delivery] = []
+        for load in _loads(deliveries):
+            of_these = self._graveyard.requeue(load, {ROUND_MARK: self._mark})
+            for delivery in of_these:
+                delivery.acknowledge()
+            gone += of_these
+            if len(of_these) < len(load):
+                break
+        return gone
+
+
+def _loads(deliveries: Sequence[_Delivery]) -> Iterator[list[_Delivery]]:
+    """In their order, each of one topic and of what may be on its way at once."""
+    load: list[_Delivery] = []
+    size = 0
+    for delivery in deliveries:
+        another = load and load[0].message.topic != delivery.message.topic
+        if another or len(load) >= LOAD or (load and size + delivery.size > LOAD_BYTES):
+            yield load
+            load, size = [], 0
+        load.append(delivery)
+        size += delivery.size
+    if load:
+        yield load
 
 
 class _Graveyard:
@@ -617,7 +781,10 @@ class _Graveyard:
         self._opened: set[str] = set()
 
     def bury(self, delivery: _Delivery, reason: str) -> None:
-        """Raises BrokerUnavailable when it is not certain to be there."""
+        """Raises BrokerUnavailable when it is not certain to be there.
+
+        A broker that takes less than others gets its story only; where it refuses even that, MessageRefused.
+        """
         message = delivery.message
         topic = dead_letter_topic(message.topic, self._subscription)
         self._open(topic)
@@ -627,16 +794,39 @@ class _Graveyard:
             "ORIGIN_MESSAGE_ID": delivery.id,
             "REASON": reason,
         }
-        self._publisher.publish([_cut(replace(message, topic=topic, properties={**message.properties, **added}))])
+        try:
+            self._publisher.publish([_cut(replace(message, topic=topic), added)])
+        except MessageRefused:
+            self._publisher.publish([_story(replace(message, topic=topic), added)])
         logger.warning("a message went to the dead letters", extra={**delivery.described(), "reason": reason})
 
-    def requeue(self, delivery: _Delivery) -> bool:
-        """Send it to the end of its own topic, behind what is there: too many wait here. Whether it is there now."""
-        try:
-            self._publisher.publish([delivery.message])
-        except (BrokerUnavailable, MessageRefused):
-            return False
-        return True
+    def requeue(self, deliveries: Sequence[_Delivery], added: Mapping[str, str]) -> list[_Delivery]:
+        """Send them, of one topic, to its end, behind what is there: too many wait here. What the broker does not take
+        again is dead: there is no room for it. Returns those that are there, or dead; the others can be neither now.
+        """
+        gone: list[_Delivery] = []
+        dead = [each for each in deliveries if len(each.message.key) > LONGEST_REQUEUED_KEY]
+        left = [each for each in deliveries if len(each.message.key) <= LONGEST_REQUEUED_KEY]
+        while left:
+            not_sent: Mapping[int, str] = {}
+            again = [replace(each.message, properties={**each.message.properties, **added}) for each in left]
+            try:
+                self._publisher.publish(again)
+            except (TopicsUnavailable, MessageRefused) as partly:
+                not_sent = partly.reasons
+                dead += [left[at] for at in not_sent]
+                if isinstance(partly, MessageRefused):
+                    left = [each for at, each in enumerate(left) if at not in not_sent]
+                    continue
+            except BrokerUnavailable:
+                return gone
+            gone += [each for at, each in enumerate(left) if at not in not_sent]
+            left = []
+        with suppress(BrokerUnavailable, MessageRefused):
+            for each in dead:
+                self.bury(each, "no room")
+                gone.append(each)
+        return gone
 
     def _open(self, topic: str) -> None:
         if topic in self._opened:
@@ -693,33 +883,64 @@ def _client(url: str, timeout: float) -> pulsar.Client:
     )
 
 
-def _require_sendable(messages: Sequence[Message]) -> None:
+def _require_sendable(messages: Sequence[Message], largest: int) -> None:
     """Raises MessageRefused."""
     sizes = ((at, message, _size(message)) for at, message in enumerate(messages))
     too_large = {
-        at: f"A message for {message.topic} has {size} bytes, {LARGEST} is the most"
+        at: f"A message for {message.topic} has {size} bytes, {largest} is the most"
         for at, message, size in sizes
-        if size > LARGEST
+        if size > largest
     }
     if too_large:
         raise MessageRefused(too_large)
 
 
 def _size(message: Message) -> int:
-    properties = sum(len(name.encode()) + len(value.encode()) for name, value in message.properties.items())
-    return len(message.body) + len(message.key.encode()) + properties
+    """What it takes on its way: a batch says its key once more."""
+    return len(message.body) + 2 * len(message.key.encode()) + _size_of(message.properties)
 
 
-def _cut(message: Message) -> Message:
-    """What is too large once it says where it comes from goes without its end, and says of how many bytes it was."""
-    if _size(message) <= LARGEST:
-        return message
-    cut = replace(message, properties={**message.properties, "CUT_FROM": str(len(message.body))})
-    return replace(cut, body=cut.body[: max(0, len(cut.body) - (_size(cut) - LARGEST))])
+def _size_of(properties: Mapping[str, str]) -> int:
+    return sum(len(name.encode()) + len(value.encode()) for name, value in properties.items())
+
+
+def _cut(message: Message, added: Mapping[str, str]) -> Message:
+    """A message with what is added. What is too large with that goes with a digest in place of a long key, without
+    properties of its own that are too many, and without its end, and says of how many bytes it was.
+    """
+    whole = replace(message, properties={**message.properties, **added})
+    if _size(whole) <= LARGEST:
+        return whole
+    story = _story(message, added)
+    kept, room = {}, MOST_PROPERTIES
+    for name, value in message.properties.items():
+        room -= _size_of({name: value})
+        if room < 0:
+            break
+        kept[name] = value
+    cut = replace(story, properties={**kept, **story.properties})
+    return replace(cut, body=message.body[: LARGEST - _size(cut)])
+
+
+def _story(message: Message, added: Mapping[str, str]) -> Message:
+    """What is left of a message where it came from and why can still be said, and nothing else of it."""
+    properties = {**added, "CUT_FROM": str(len(message.body))}
+    return replace(message, key=_short(message.key), body=b"", properties=properties)
+
+
+def _short(key: str) -> str:
+    """A key, or a digest of one that is long."""
+    return key if len(key) <= LONGEST_KEY else f"sha256:{sha256(key.encode()).hexdigest()}"
 
 
 def _message(topic: str, raw: pulsar.Message) -> Message:
-    return Message(topic=topic, key=raw.partition_key(), body=raw.data(), properties=dict(raw.properties()))
+    """What was received. A key or properties that are no UTF-8 cannot be read, and are none."""
+    key, properties = "", dict[str, str]()
+    with suppress(UnicodeDecodeError):
+        key = raw.partition_key()
+    with suppress(UnicodeDecodeError):
+        properties = dict(raw.properties())
+    return Message(topic=topic, key=key, body=raw.data(), properties=properties)
 
 
 def _full_name(topic: str) -> str:

@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
@@ -195,6 +196,70 @@ def test_what_comes_later_uses_up_no_attempt_and_what_nothing_can_be_taken_after
     assert not Dead(url, topic).letters()
 
 
+@pytest.mark.parametrize(
+    "poison",
+    [("k", b"not json", {"p": "x" * 4_400_000}), ("k" * 4_400_000, b"not json", {}), ("k", b"x" * 4_900_000, {})],
+    ids=["properties", "key", "body"],
+)
+def test_a_dead_message_of_any_size_is_put_away_with_its_story_and_stops_nobody(url, topic, publisher, poison):
+    key, body, properties = poison
+    send_as_others_do(url, topic, key, body, properties)
+    verdict = lambda each: Verdict.DONE if each.body == b"1" else Verdict.DEAD  # noqa: E731
+    with (
+        Consumer(quick(url), [topic], verdict=verdict) as consumer,
+        Consumer(quick(url), [dead_letter_topic(topic, "s")], "people") as dead,
+    ):
+        dead.wait_for(1)
+        publisher.publish([message(topic, 1)])  # now: the embedded broker may not wake up for what came before
+        assert [len(each) for each in consumer.wait_for(2)] == [len(body), 1]
+    [letter] = dead.received
+    assert letter.key == (key if len(key) == 1 else f"sha256:{sha256(key.encode()).hexdigest()}")
+    assert body.startswith(letter.body) and letter.body
+    assert letter.properties["CUT_FROM"] == str(len(body))
+    assert letter.properties["ORIGIN_MESSAGE_ID"]
+    assert (letter.properties["REASON"], "p" in letter.properties) == ("refused", False)
+
+
+def send_as_others_do(url: str, topic: str, key: str, body: bytes, properties: dict[str, str]) -> None:
+    client = pulsar.Client(url, logger=pulsar.FileLogger(pulsar.LoggerLevel.Error, "/dev/null"))
+    client.create_producer(topic, batching_enabled=False).send(body, partition_key=key, properties=properties)
+    client.close()
+
+
+def test_of_a_dead_message_that_the_broker_refuses_its_story_is_put_away(url, topic, publisher, monkeypatch):
+    dead_letters = dead_letter_topic(topic, "s")
+    forbidden(monkeypatch, dead_letters, Choosy)
+    publisher.publish([message(topic, 1, "k" * 2000), message(topic, 2)])
+    verdict = lambda each: Verdict.DONE if each.body == b"2" else Verdict.DEAD  # noqa: E731
+    with (
+        Consumer(quick(url), [topic], verdict=verdict) as consumer,
+        Consumer(quick(url), [dead_letters], "people") as dead,
+    ):
+        consumer.wait_for(2)
+        dead.wait_for(1)
+    [letter] = dead.received
+    assert (letter.body, letter.key[:7], letter.properties["CUT_FROM"]) == (b"", "sha256:", "1")
+    assert letter.properties["REAL_TOPIC"] == f"persistent://public/default/{topic}"
+    assert "n" not in letter.properties
+
+
+class Unreadable:
+    """What a client of another language may send."""
+
+    def partition_key(self) -> str:
+        return b"\xff".decode()
+
+    def properties(self) -> dict[str, str]:
+        return {"n": b"\xff".decode()}
+
+    def data(self) -> bytes:
+        return b"1"
+
+
+def test_a_key_that_is_no_text_is_none():
+    assert pulsar_bus._message("t", Unreadable()) == Message("t", "", b"1", {})
+
+
 class Dead:
     """What is in the dead letters, after a moment."""
 
@@ -224,6 +289,7 @@ def test_of_too_many_that_wait_some_go_to_the_end_of_their_topic_and_new_ones_ar
     url, topic, publisher, monkeypatch
 ):
     monkeypatch.setattr(pulsar_bus, "MOST_WAITING", 5)
+    monkeypatch.setattr(pulsar_bus, "PATIENT", 0.3)
     held, later = [message(topic, n, f"k{n}") for n in range(12)], threading.Event()
     publisher.publish([*held, message(topic, 99, "new")])
     with Consumer(
@@ -238,6 +304,73 @@ def test_of_too_many_that_wait_some_go_to_the_end_of_their_topic_and_new_ones_ar
     with Consumer(quick(url), [topic]) as again:
         time.sleep(1)
     assert again.received == []
+
+
+@pytest.mark.parametrize(
+    ("waiting", "size"), [(60, 10), (8, 4_000)], ids=["more messages than there is room", "more bytes"]
+)
+def test_a_saga_that_waits_with_more_than_there_is_room_for_starves_no_other_and_gets_all_of_it(  # noqa: PLR0917
+    url, topic, publisher, monkeypatch, waiting, size
+):
+    limits = {"MOST_WAITING": 40, "MOST_OF_ONE": 5, "MOST_WAITING_BYTES": 20_000, "MOST_BYTES_OF_ONE": 4_000}
+    for name, value in {**limits, "ROUND": 0.3}.items():
+        monkeypatch.setattr(pulsar_bus, name, value)
+    resumed = threading.Event()
+    paused = {f"{n} ".encode() + b"x" * size for n in range(waiting)}
+    publisher.publish([Message(topic, "paused", body, {}) for body in sorted(paused)])
+    verdict = lambda each: Verdict.DONE if each.key != "paused" or resumed.is_set() else Verdict.LATER  # noqa: E731
+    with Consumer(quick(url), [topic], verdict=verdict) as consumer:
+        for n in range(3):
+            publisher.publish([message(topic, n, f"other {n}")])
+            until(lambda n=n: str(n).encode() in consumer.bodies(), "another saga's", 5)
+            time.sleep(0.2)
+        resumed.set()
+        until(lambda: {*consumer.bodies()} >= paused, "all that waited")
+    assert consumer.bodies().count(b"0") == 1
+    with Consumer(quick(url), [topic]) as again:
+        time.sleep(1)
+    assert again.received == []
+
+
+def test_what_is_larger_than_what_is_sent_here_goes_back_too(url, topic, publisher, monkeypatch):
+    monkeypatch.setattr(pulsar_bus, "MOST_WAITING_BYTES", 9_000_000)
+    monkeypatch.setattr(pulsar_bus, "PATIENT", 0.3)
+    for key in "ab":
+        send_as_others_do(url, topic, key, key.encode() * 4_900_000, {})
+    verdict = lambda each: Verdict.LATER if len(each.body) > 1 else Verdict.DONE  # noqa: E731
+    with Consumer(quick(url), [topic], verdict=verdict) as consumer:
+        consumer.wait_for(2)
+        publisher.publish([message(topic, 1)])
+        until(lambda: b"1" in consumer.bodies(), "the small one")
+    assert not Dead(url, topic).letters()
+
+
+def test_what_the_broker_does_not_take_again_is_dead_when_there_is_no_room_for_it(url, topic, publisher, monkeypatch):
+    monkeypatch.setattr(pulsar_bus, "MOST_WAITING", 2)
+    monkeypatch.setattr(pulsar_bus, "PATIENT", 0.3)
+    monkeypatch.setattr(pulsar_bus, "LONGEST_REQUEUED_KEY", 5)
+    publisher.publish([message(topic, n, f"long key {n}") for n in range(2)])
+    verdict = lambda each: Verdict.DONE if each.body == b"9" else Verdict.LATER  # noqa: E731
+    with (
+        Consumer(quick(url), [topic], verdict=verdict) as consumer,
+        Consumer(quick(url), [dead_letter_topic(topic, "s")], "people") as dead,
+    ):
+        consumer.wait_for(2)
+        publisher.publish([message(topic, 9)])
+        until(lambda: b"9" in consumer.bodies(), "the new one")
+        assert dead.wait_for(1)[0] in {b"0", b"1"}
+    assert dead.received[0].properties["REASON"] == "no room"
+
+
+def test_what_was_received_and_not_taken_in_is_bounded_by_its_bytes():
+    received = pulsar_bus._Inbound(pulsar_bus.RECEIVED)
+    large = pulsar_bus._Received("t", message=Message("t", "k", b"x" * 4_000_000, {}))
+    while not received.full():
+        received.put_nowait(large)
+    assert (received.qsize() > 0, len(received.queue)) == (True, 3)
+    for _ in range(3):
+        received.get_nowait()
+    assert received.empty()
 
 
 def test_a_handler_that_raises_is_asked_again(url, topic, publisher):
@@ -335,6 +468,19 @@ class Stubborn:
 
     def close(self) -> None:
         self._real.close()
+
+
+class Choosy(Stubborn):
+    """A producer of a broker that takes no body."""
+
+    def __init__(self, real) -> None:
+        super().__init__(real, pulsar.Result.MessageTooBig)
+
+    def send_async(self, body, callback, **options) -> None:
+        if body:
+            callback(self._result, None)
+        else:
+            self._real.send_async(body, callback, **options)
 
 
 def forbidden(monkeypatch, topic: str, how) -> None:
@@ -561,6 +707,7 @@ def test_nothing_is_written_to_the_standard_output(killable, topic, capfd):
 
 def test_what_a_subscriber_keeps_for_later_has_a_limit(url, topic, publisher, monkeypatch):
     monkeypatch.setattr(pulsar_bus, "MOST_WAITING", 5)
+    monkeypatch.setattr(pulsar_bus, "PATIENT", 60)
     ready = threading.Event()
     publisher.publish([message(topic, n, f"k{n}") for n in range(40)])
     verdict = lambda _: Verdict.DONE if ready.is_set() else Verdict.LATER  # noqa: E731

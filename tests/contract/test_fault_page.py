@@ -181,6 +181,18 @@ def test_a_paused_saga_meets_its_fault_once_it_is_resumed(partners):
     assert (partners.saga(saga_id)["status"], partners.broker.sent) == ("COMPENSATED", [])
 
 
+def test_paused_sagas_that_are_told_to_fail_hold_up_no_other_saga(partners, monkeypatch):
+    monkeypatch.setattr("application.messages.BATCH", 2)
+    for _ in range(3):
+        paused = partners.start(":fail=create_alliance")
+        partners.api.post(f"/api/sagas/transactions/{paused}/pause/", {"reason": "a look"})
+    partners.start("")
+    while partners.relay.send_some():
+        pass
+
+    assert partners.broker.sent == ["CreateAlliance"]
+
+
 def test_without_fault_injection_the_message_goes_out_whatever_the_correlation_id_says(api, settings):
     partners = Partners(api, settings, faults=False)
     saga_id = partners.start(":fail=create_alliance")
