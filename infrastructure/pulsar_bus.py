@@ -583,6 +583,11 @@ class _Delivery:
         self.place = (message.topic, _short(order(message)) or f"\0{self.id}")
 
     @property
+    def fingerprint(self) -> tuple[str, str, int]:
+        """What tells it from every other, also where a broker that was emptied begins to count anew."""
+        return (self.message.topic, self.id, hash((self.message.key, self.message.body)))
+
+    @property
     def waited(self) -> float:
         """Seconds since it was taken in."""
         return monotonic() - self._since
@@ -617,6 +622,7 @@ class _Deliveries:
         self._ticket = count()
         self._ids: set[tuple[str, str]] = set()
         self.surplus: list[_Delivery] = []
+        self._went_back: dict[tuple[str, str, int], None] = {}  # the oldest first
 
     @property
     def places(self) -> int:
@@ -640,6 +646,9 @@ class _Deliveries:
             return
         delivery = _Delivery(received, received.message, self._order)
         if (delivery.message.topic, delivery.id) in self._ids:
+            return
+        if delivery.fingerprint in self._went_back:  # a copy is in its topic: another would be one more each round
+            delivery.acknowledge()
             return
         self._ids.add((delivery.message.topic, delivery.id))
         self._bytes += delivery.size
@@ -688,6 +697,12 @@ class _Deliveries:
         self._drop(deliveries)
         gone = {id(each) for each in deliveries}
         self.surplus = [each for each in self.surplus if id(each) not in gone]
+
+    def remember(self, went_back: Sequence[_Delivery]) -> None:
+        """Copies of them are in their topics, or among the dead letters: the broker may repeat what it was told of."""
+        self._went_back |= {each.fingerprint: None for each in went_back}
+        for oldest in list(islice(self._went_back, max(0, len(self._went_back) - MOST_WAITING))):
+            del self._went_back[oldest]
 
     def seconds_to_next(self, most: float) -> float:
         return min(max(self._due[0][0] - monotonic(), 0.0), most) if self._due else most
@@ -750,6 +765,7 @@ class _Rounds:
         gone: list[_Delivery] = []
         for load in _loads(deliveries):
             of_these = self._graveyard.requeue(load, {ROUND_MARK: self._mark})
+            self._deliveries.remember(of_these)
             for delivery in of_these:
                 delivery.acknowledge()
             gone += of_these

@@ -362,6 +362,23 @@ def test_what_the_broker_does_not_take_again_is_dead_when_there_is_no_room_for_i
     assert dead.received[0].properties["REASON"] == "no room"
 
 
+class Acknowledged(list):
+    acknowledge = list.append
+
+
+def test_what_went_back_and_is_repeated_by_the_broker_is_not_sent_once_more():
+    consumer, deliveries = Acknowledged(), pulsar_bus._Deliveries(lambda each: each.key)
+    received = pulsar_bus._Received("t", consumer, "(0,1,-1,0)", Message("t", "k", b"1", {}))
+    deliveries.take_in(received)
+    gone = deliveries.all_of(deliveries.take_due())
+    deliveries.remember(gone)
+    deliveries.settle(gone[0].place, gone)
+    deliveries.take_in(received)
+    assert (deliveries.places, consumer) == (0, ["(0,1,-1,0)"])
+    deliveries.take_in(pulsar_bus._Received("t", consumer, "(0,1,-1,0)", Message("t", "k", b"2", {})))
+    assert deliveries.places == 1, "another message, of a broker that was emptied"
+
+
 def test_what_was_received_and_not_taken_in_is_bounded_by_its_bytes():
     received = pulsar_bus._Inbound(pulsar_bus.RECEIVED)
     large = pulsar_bus._Received("t", message=Message("t", "k", b"x" * 4_000_000, {}))
