@@ -76,7 +76,7 @@ def _progress(bulk: Bulk) -> dict[str, Any]:
         "done": bulk.done,
         "refused": bulk.refused,
         "turns": turns,
-        "percent": turns * 10 // bulk.total * 10,
+        "percent": turns * 10 // max(bulk.total, 1) * 10,
         "seconds_left": (bulk.total - turns) / bulk.per_second,
         "per_second": bulk.per_second,
     }

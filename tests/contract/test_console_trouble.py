@@ -12,7 +12,7 @@ from django.test import Client
 from application.bulk import BulkRunner
 from domain.outcomes import Rejected
 from domain.workflows.cashout import CASHOUT
-from infrastructure.models import OutboxRow, SagaRow
+from infrastructure.models import BulkRow, OutboxRow, SagaRow
 from interfaces.console import live
 from interfaces.console import trouble as console_trouble
 from interfaces.platform import platform
@@ -88,6 +88,15 @@ def test_it_shows_messages_that_were_not_sent_with_their_remedy_also_where_nothi
     assert "Nothing is parked" not in shown
     assert f"manage.py saga_outbox retry {row.id}" in shown and "too large" in shown and saga_id in shown
     assert 'class="banner bad" id="explanation"' in page(api, f"/console/sagas/{saga_id}/")
+
+
+def test_a_remedy_of_no_saga_is_shown_as_any_other(api):
+    parked(api, 1)
+    path = remedied(api, group_of(api)).headers["Location"]
+    BulkRow.objects.update(total=0)
+
+    assert "of 0 saga" in page(api, path)
+    assert api.http.get("/console/trouble/").status_code == 200
 
 
 def test_the_questions_do_not_grow_with_the_trouble(api, django_assert_max_num_queries):
