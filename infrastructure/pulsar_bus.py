@@ -6,9 +6,8 @@ goes on soon after the broker is back. Nothing is opened before it is used, so t
 """
 
 import logging
-import sys
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -19,7 +18,6 @@ from itertools import count, islice
 from queue import Empty, Full, Queue
 from time import monotonic
 from typing import Any, Final
-from uuid import uuid4
 
 import pulsar
 
@@ -39,34 +37,18 @@ MOST_PROPERTIES: Final = 64 * 1024
 """Bytes of a sender's properties that stay with a dead letter that is too large."""
 LONGEST_KEY: Final = 1024
 """Characters of a key that are kept and logged as they are."""
-LONGEST_REQUEUED_KEY: Final = 64 * 1024
-"""Of one that can be sent again: a batch says it twice, and a broker that gets too much drops the connection."""
 SLACK: Final = 2.0
 """Seconds that the client may take over its time before it is given up."""
-PREFETCH: Final = 16
-"""Messages that a topic's client receives ahead, each as large as a broker takes."""
-RECEIVED: Final = 200
-RECEIVED_UNIT: Final = 40 * 1024
-"""Of all topics, what was received and is not taken in; one counts once more for each so many bytes: 8 MiB in all."""
+PREFETCH: Final = 200
 MOST_WAITING: Final = 10_000
 MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
 """What a subscriber keeps for later; with more, those whose turn comes go back to the end of their topic."""
-MOST_OF_ONE: Final = 100
-MOST_BYTES_OF_ONE: Final = 4 * 1024 * 1024
-"""What it keeps of one saga once half of its room is taken: what else comes of that goes back at once."""
-LOAD: Final = 500
-LOAD_BYTES: Final = 4 * 1024 * 1024
-"""Of what goes back at once."""
-ROUND: Final = 2.0
-"""Seconds at least until the same message goes back again: whoever waits for days must not keep the broker busy."""
-ROUND_MARK: Final = "SAGA_ROUND"
-"""The property that tells in which round it went back."""
 LONGEST_WAIT: Final = 5.0
 """Seconds until a message that came too early is offered again: well within the time that a step waits."""
 OFFERS: Final = 200
 """A second, of messages that wait: with many of them each waits longer, and new ones are still taken."""
-PATIENT: Final = 3.0
-"""Seconds that it may wait before it has to make room, with all that is of its saga."""
+PATIENT: Final = 10
+"""How often it is offered before it has to make room."""
 MOST_DOUBLINGS: Final = 10
 """Of a pause: what waits for days must not end in a number that is none."""
 LOOK: Final = 0.5
@@ -94,8 +76,8 @@ def dead_letter_topic(topic: str, subscription: str) -> str:
 class PulsarPublisher:
     """Sends messages; safe to share between threads. Connects when first used."""
 
-    def __init__(self, url: str, timeout: float = 5.0, largest: int | None = None) -> None:
-        self._url, self._timeout, self._largest = url, timeout, largest
+    def __init__(self, url: str, timeout: float = 5.0) -> None:
+        self._url, self._timeout = url, timeout
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
         self._state = _State("publisher", url)
@@ -111,7 +93,7 @@ class PulsarPublisher:
         that are too large for any broker, or whose topic cannot be one: none was sent; and with those that are too
         large for this one: to send the others again, in the same order, is right.
         """
-        _require_sendable(messages, LARGEST if self._largest is None else self._largest)
+        _require_sendable(messages)
         if not messages:
             return
         connection = self._connected()
@@ -205,9 +187,9 @@ class PulsarSubscriber:
         A broker that is away is waited for, and so is a topic that it does not give, while the others deliver.
         Two subscriptions of another name each get every message.
         """
-        received = _Inbound(RECEIVED)
+        received: Queue[_Received] = Queue(PREFETCH)
         ended = threading.Event()
-        publisher = PulsarPublisher(self._url, self._timeout, largest=sys.maxsize)  # what a broker took it takes again
+        publisher = PulsarPublisher(self._url, self._timeout)
         graveyard = _Graveyard(self._url, self._timeout, subscription, publisher)
         about = {"subscription": subscription, "received": received, "ended": ended, "observe": self._observe}
         listeners = [_Listener(self._url, self._timeout, topic=topic, **about) for topic in topics]
@@ -223,23 +205,20 @@ class PulsarSubscriber:
 
     def _deliver(
         self,
-        received: "_Inbound",
+        received: "Queue[_Received]",
         handle: Callable[[Message], Verdict],
         graveyard: "_Graveyard",
         stop: threading.Event,
     ) -> None:
         """Until told to stop. What is kept for later is kept by the broker too."""
         deliveries, away = _Deliveries(self._order), 0
-        rounds = _Rounds(deliveries, graveyard)
         while not stop.is_set():
             pause = deliveries.seconds_to_next(LOOK)
-            if deliveries.full or rounds.resting:
+            if deliveries.full:
                 stop.wait(pause)
             else:
                 with suppress(Empty):
                     deliveries.take_in(received.get(timeout=pause) if pause else received.get_nowait())
-            if deliveries.surplus and (deliveries.full or deliveries.surplus_is_a_load or received.empty()):
-                rounds.send_surplus()
             delivery = deliveries.take_due()
             if delivery is None:
                 continue
@@ -250,13 +229,16 @@ class PulsarSubscriber:
                 away += 1
                 continue
             away = 0
-            if verdict is not Verdict.LATER:
-                delivery.acknowledge()
-                deliveries.settle(delivery.place, [delivery])
-            elif deliveries.full and delivery.waits and delivery.waited > PATIENT:
-                rounds.send_all_of(delivery, seconds)
-            else:
-                deliveries.put_back(delivery, max(seconds, deliveries.places / OFFERS))
+            in_the_way = deliveries.full and delivery.waits > PATIENT
+            if verdict is Verdict.LATER and not (in_the_way and graveyard.requeue(delivery)):
+                deliveries.put_back(delivery, max(seconds, len(deliveries) / OFFERS))
+                continue
+            # Crash before this: it comes again, and its handler bears that (of one that went to the end of its topic
+            # both come). Crash after it: it is done. So it is where the connection was lost meanwhile, and with it the
+            # right to acknowledge.
+            with suppress(pulsar.PulsarException):
+                delivery.consumer.acknowledge(delivery.raw)
+            deliveries.settle(delivery)
 
     def _handled(
         self, delivery: "_Delivery", handle: Callable[[Message], Verdict], graveyard: "_Graveyard"
@@ -294,32 +276,7 @@ class _Received:
 
     topic: str
     consumer: Any = None
-    id: Any = None
-    message: Message | None = None
-
-    @property
-    def size(self) -> int:
-        return _size(self.message) if self.message else 0
-
-
-class _Inbound(Queue[_Received]):
-    """What was received and is not taken in, bounded by its bytes too: a large message counts as many."""
-
-    def _init(self, maxsize: int) -> None:
-        super()._init(maxsize)
-        self._counted = 0
-
-    def _qsize(self) -> int:
-        return self._counted
-
-    def _put(self, item: _Received) -> None:
-        super()._put(item)
-        self._counted += 1 + item.size // RECEIVED_UNIT
-
-    def _get(self) -> _Received:
-        item: _Received = super()._get()
-        self._counted -= 1 + item.size // RECEIVED_UNIT
-        return item
+    raw: Any = None
 
 
 class _Listener(threading.Thread):
@@ -334,7 +291,7 @@ class _Listener(threading.Thread):
         *,
         topic: str,
         subscription: str,
-        received: _Inbound,
+        received: "Queue[_Received]",
         ended: threading.Event,
         observe: Callable[[str, str], None],
     ) -> None:
@@ -388,9 +345,7 @@ class _Listener(threading.Thread):
         seen_connected = monotonic()
         while not self._ended.is_set() and monotonic() - seen_connected <= LOST_AFTER:
             with suppress(pulsar.Timeout):
-                raw = consumer.receive(int(LOOK * 1000))
-                self._give(_Received(self._topic, consumer, raw.message_id(), _message(self._topic, raw)))
-                del raw  # and what the client keeps of it
+                self._give(_Received(self._topic, consumer, consumer.receive(int(LOOK * 1000))))
             if consumer.is_connected():
                 seen_connected = monotonic()
         self._give(_Received(self._topic))
@@ -572,33 +527,14 @@ class _Tally:
 class _Delivery:
     """A message in the handler's hands, or waiting for another try."""
 
-    def __init__(self, received: _Received, message: Message, order: Callable[[Message], str]) -> None:
-        self.message = message
-        self._consumer, self._message_id = received.consumer, received.id
-        self.id = str(received.id)
-        self.size = received.size
+    def __init__(self, received: _Received, order: Callable[[Message], str]) -> None:
+        self.message = _message(received.topic, received.raw)
+        self.raw, self.consumer = received.raw, received.consumer
+        self.id = str(received.raw.message_id())
+        self.size = _size(self.message)
         self.attempts = self.waits = 0
-        self._since = monotonic()
         # Messages without a key have no order.
-        self.place = (message.topic, _short(order(message)) or f"\0{self.id}")
-
-    @property
-    def fingerprint(self) -> tuple[str, str, int]:
-        """What tells it from every other, also where a broker that was emptied begins to count anew."""
-        return (self.message.topic, self.id, hash((self.message.key, self.message.body)))
-
-    @property
-    def waited(self) -> float:
-        """Seconds since it was taken in."""
-        return monotonic() - self._since
-
-    def acknowledge(self) -> None:
-        """It is done with. Crash before this: it comes again, and its handler bears that (of one that went to the end
-        of its topic both come). Crash after it: it is done. So it is where the connection was lost meanwhile, and with
-        it the right to acknowledge.
-        """
-        with suppress(pulsar.PulsarException):
-            self._consumer.acknowledge(self._message_id)
+        self.place = (self.message.topic, _short(order(self.message)) or f"\0{self.id}")
 
     def described(self) -> dict[str, Any]:
         trace = accepted(self.message.properties.get(HEADER))
@@ -608,54 +544,34 @@ class _Delivery:
 
 
 class _Deliveries:
-    """What was received and is not settled: a queue for each key, so that nobody overtakes what waits.
-
-    No key may take all the room: once half of it is taken, what comes of one that has its share is `surplus`.
-    """
+    """What was received and is not settled: a queue for each key, so that nobody overtakes what waits."""
 
     def __init__(self, order: Callable[[Message], str]) -> None:
         self._order = order
         self._bytes = 0
         self._queues: dict[tuple[str, str], deque[_Delivery]] = {}
-        self._bytes_of: Counter[tuple[str, str]] = Counter()
         self._due: list[tuple[float, int, tuple[str, str]]] = []  # a heap, with each queue once
         self._ticket = count()
         self._ids: set[tuple[str, str]] = set()
-        self.surplus: list[_Delivery] = []
-        self._went_back: dict[tuple[str, str, int], None] = {}  # the oldest first
 
-    @property
-    def places(self) -> int:
-        """How many wait each for itself."""
-        return len(self._queues)
+    def __len__(self) -> int:
+        return len(self._ids)
 
     @property
     def full(self) -> bool:
         """Whether no more should be taken in."""
         return len(self._ids) >= MOST_WAITING or self._bytes >= MOST_WAITING_BYTES
 
-    @property
-    def surplus_is_a_load(self) -> bool:
-        """Whether the surplus should go back, even if more of it may come."""
-        return len(self.surplus) >= LOAD or sum(each.size for each in self.surplus) >= LOAD_BYTES
-
     def take_in(self, received: _Received) -> None:
         """A message; the broker may repeat one that waits here. Or the word that a topic's come again."""
-        if received.message is None:
+        if received.raw is None:
             self._forget(received.topic)
             return
-        delivery = _Delivery(received, received.message, self._order)
+        delivery = _Delivery(received, self._order)
         if (delivery.message.topic, delivery.id) in self._ids:
-            return
-        if delivery.fingerprint in self._went_back:  # a copy is in its topic: another would be one more each round
-            delivery.acknowledge()
             return
         self._ids.add((delivery.message.topic, delivery.id))
         self._bytes += delivery.size
-        if self._has_its_share(delivery.place):
-            self.surplus.append(delivery)
-            return
-        self._bytes_of[delivery.place] += delivery.size
         queue = self._queues.setdefault(delivery.place, deque())
         queue.append(delivery)
         if len(queue) == 1:
@@ -667,126 +583,35 @@ class _Deliveries:
             return None
         return self._queues[heappop(self._due)[2]][0]
 
-    def all_of(self, delivery: _Delivery) -> list[_Delivery]:
-        """It and what waits behind it."""
-        return list(self._queues[delivery.place])
-
     def put_back(self, delivery: _Delivery, seconds: float) -> None:
         self._schedule(delivery, seconds)
 
     def put_first(self, delivery: _Delivery) -> None:
         heappush(self._due, (0.0, next(self._ticket), delivery.place))
 
-    def settle(self, place: tuple[str, str], deliveries: Sequence[_Delivery], seconds: float = 0.0) -> None:
-        """These of a key, the first of which was taken, are done; in how many seconds the next of it is due."""
-        self._drop(deliveries)
-        gone = {id(each) for each in deliveries}
-        self._bytes_of[place] -= sum(each.size for each in deliveries)
-        queue = self._queues[place]
-        if len(deliveries) == 1 and queue[0] is deliveries[0]:
-            queue.popleft()
-        else:
-            queue = self._queues[place] = deque(each for each in queue if id(each) not in gone)
+    def settle(self, delivery: _Delivery) -> None:
+        self._ids.discard((delivery.message.topic, delivery.id))
+        self._bytes -= delivery.size
+        queue = self._queues[delivery.place]
+        queue.popleft()
         if queue:
-            self._schedule(queue[0], seconds)
+            self._schedule(queue[0], 0)
         else:
-            del self._queues[place], self._bytes_of[place]
-
-    def settle_surplus(self, deliveries: Sequence[_Delivery]) -> None:
-        """These of it are done."""
-        self._drop(deliveries)
-        gone = {id(each) for each in deliveries}
-        self.surplus = [each for each in self.surplus if id(each) not in gone]
-
-    def remember(self, went_back: Sequence[_Delivery]) -> None:
-        """Copies of them are in their topics, or among the dead letters: the broker may repeat what it was told of."""
-        self._went_back |= {each.fingerprint: None for each in went_back}
-        for oldest in list(islice(self._went_back, max(0, len(self._went_back) - MOST_WAITING))):
-            del self._went_back[oldest]
+            del self._queues[delivery.place]
 
     def seconds_to_next(self, most: float) -> float:
         return min(max(self._due[0][0] - monotonic(), 0.0), most) if self._due else most
 
-    def _has_its_share(self, place: tuple[str, str]) -> bool:
-        if len(self._ids) <= MOST_WAITING // 2 and self._bytes <= MOST_WAITING_BYTES // 2:
-            return False
-        return len(self._queues.get(place, ())) >= MOST_OF_ONE or self._bytes_of[place] >= MOST_BYTES_OF_ONE
-
-    def _drop(self, deliveries: Sequence[_Delivery]) -> None:
-        for delivery in deliveries:
-            self._ids.discard((delivery.message.topic, delivery.id))
-            self._bytes -= delivery.size
-
     def _forget(self, topic: str) -> None:
         """Whoever has the topic next gets them; nothing of it is in a handler's hands now."""
-        self._drop([each for queue in self._queues.values() for each in queue if each.message.topic == topic])
-        self.settle_surplus([each for each in self.surplus if each.message.topic == topic])
         self._queues = {place: queue for place, queue in self._queues.items() if place[0] != topic}
-        self._bytes_of = Counter({place: size for place, size in self._bytes_of.items() if place in self._queues})
         self._due = [entry for entry in self._due if entry[2][0] != topic]
         heapify(self._due)
+        self._ids = {known for known in self._ids if known[0] != topic}
+        self._bytes = sum(delivery.size for queue in self._queues.values() for delivery in queue)
 
     def _schedule(self, delivery: _Delivery, seconds: float) -> None:
         heappush(self._due, (monotonic() + seconds, next(self._ticket), delivery.place))
-
-
-class _Rounds:
-    """Sends back what there is no room for. It comes round again behind the others, and not too often."""
-
-    def __init__(self, deliveries: _Deliveries, graveyard: "_Graveyard") -> None:
-        self._deliveries, self._graveyard = deliveries, graveyard
-        self._mark, self._began, self._rests_until = uuid4().hex, monotonic(), 0.0
-
-    @property
-    def resting(self) -> bool:
-        """Whether the surplus has to wait, and with it what is behind it in the topics."""
-        return bool(self._deliveries.surplus) and monotonic() < self._rests_until
-
-    def send_surplus(self) -> None:
-        """To the end of its topic, unless it has just come from there."""
-        if self.resting:
-            return
-        surplus = list(self._deliveries.surplus)
-        if any(each.message.properties.get(ROUND_MARK) == self._mark for each in surplus):
-            if monotonic() < self._began + ROUND:
-                self._rests_until = self._began + ROUND
-                return
-            self._mark, self._began = uuid4().hex, monotonic()
-        self._deliveries.settle_surplus(self._sent(surplus))
-        self._rests_until = monotonic() + LOOK if self._deliveries.surplus else 0.0
-
-    def send_all_of(self, delivery: _Delivery, seconds: float) -> None:
-        """A message that is in the way, and what waits behind it; what cannot go now is offered again."""
-        gone = self._sent(self._deliveries.all_of(delivery))
-        self._deliveries.settle(delivery.place, gone, seconds)
-
-    def _sent(self, deliveries: Sequence[_Delivery]) -> list[_Delivery]:
-        """Those of them that are gone from here, and acknowledged."""
-        gone: list[_Delivery] = []
-        for load in _loads(deliveries):
-            of_these = self._graveyard.requeue(load, {ROUND_MARK: self._mark})
-            self._deliveries.remember(of_these)
-            for delivery in of_these:
-                delivery.acknowledge()
-            gone += of_these
-            if len(of_these) < len(load):
-                break
-        return gone
-
-
-def _loads(deliveries: Sequence[_Delivery]) -> Iterator[list[_Delivery]]:
-    """In their order, each of one topic and of what may be on its way at once."""
-    load: list[_Delivery] = []
-    size = 0
-    for delivery in deliveries:
-        another = load and load[0].message.topic != delivery.message.topic
-        if another or len(load) >= LOAD or (load and size + delivery.size > LOAD_BYTES):
-            yield load
-            load, size = [], 0
-        load.append(delivery)
-        size += delivery.size
-    if load:
-        yield load
 
 
 class _Graveyard:
@@ -816,33 +641,13 @@ class _Graveyard:
             self._publisher.publish([_story(replace(message, topic=topic), added)])
         logger.warning("a message went to the dead letters", extra={**delivery.described(), "reason": reason})
 
-    def requeue(self, deliveries: Sequence[_Delivery], added: Mapping[str, str]) -> list[_Delivery]:
-        """Send them, of one topic, to its end, behind what is there: too many wait here. What the broker does not take
-        again is dead: there is no room for it. Returns those that are there, or dead; the others can be neither now.
-        """
-        gone: list[_Delivery] = []
-        dead = [each for each in deliveries if len(each.message.key) > LONGEST_REQUEUED_KEY]
-        left = [each for each in deliveries if len(each.message.key) <= LONGEST_REQUEUED_KEY]
-        while left:
-            not_sent: Mapping[int, str] = {}
-            again = [replace(each.message, properties={**each.message.properties, **added}) for each in left]
-            try:
-                self._publisher.publish(again)
-            except (TopicsUnavailable, MessageRefused) as partly:
-                not_sent = partly.reasons
-                dead += [left[at] for at in not_sent]
-                if isinstance(partly, MessageRefused):
-                    left = [each for at, each in enumerate(left) if at not in not_sent]
-                    continue
-            except BrokerUnavailable:
-                return gone
-            gone += [each for at, each in enumerate(left) if at not in not_sent]
-            left = []
-        with suppress(BrokerUnavailable, MessageRefused):
-            for each in dead:
-                self.bury(each, "no room")
-                gone.append(each)
-        return gone
+    def requeue(self, delivery: _Delivery) -> bool:
+        """Send it to the end of its own topic, behind what is there: too many wait here. Whether it is there now."""
+        try:
+            self._publisher.publish([delivery.message])
+        except (BrokerUnavailable, MessageRefused):
+            return False
+        return True
 
     def _open(self, topic: str) -> None:
         if topic in self._opened:
@@ -899,13 +704,13 @@ def _client(url: str, timeout: float) -> pulsar.Client:
     )
 
 
-def _require_sendable(messages: Sequence[Message], largest: int) -> None:
+def _require_sendable(messages: Sequence[Message]) -> None:
     """Raises MessageRefused."""
     sizes = ((at, message, _size(message)) for at, message in enumerate(messages))
     too_large = {
-        at: f"A message for {message.topic} has {size} bytes, {largest} is the most"
+        at: f"A message for {message.topic} has {size} bytes, {LARGEST} is the most"
         for at, message, size in sizes
-        if size > largest
+        if size > LARGEST
     }
     if too_large:
         raise MessageRefused(too_large)

@@ -289,7 +289,6 @@ def test_of_too_many_that_wait_some_go_to_the_end_of_their_topic_and_new_ones_ar
     url, topic, publisher, monkeypatch
 ):
     monkeypatch.setattr(pulsar_bus, "MOST_WAITING", 5)
-    monkeypatch.setattr(pulsar_bus, "PATIENT", 0.3)
     held, later = [message(topic, n, f"k{n}") for n in range(12)], threading.Event()
     publisher.publish([*held, message(topic, 99, "new")])
     with Consumer(
@@ -304,90 +303,6 @@ def test_of_too_many_that_wait_some_go_to_the_end_of_their_topic_and_new_ones_ar
     with Consumer(quick(url), [topic]) as again:
         time.sleep(1)
     assert again.received == []
-
-
-@pytest.mark.parametrize(
-    ("waiting", "size"), [(60, 10), (8, 4_000)], ids=["more messages than there is room", "more bytes"]
-)
-def test_a_saga_that_waits_with_more_than_there_is_room_for_starves_no_other_and_gets_all_of_it(  # noqa: PLR0917
-    url, topic, publisher, monkeypatch, waiting, size
-):
-    limits = {"MOST_WAITING": 40, "MOST_OF_ONE": 5, "MOST_WAITING_BYTES": 20_000, "MOST_BYTES_OF_ONE": 4_000}
-    for name, value in {**limits, "ROUND": 0.3}.items():
-        monkeypatch.setattr(pulsar_bus, name, value)
-    resumed = threading.Event()
-    paused = {f"{n} ".encode() + b"x" * size for n in range(waiting)}
-    publisher.publish([Message(topic, "paused", body, {}) for body in sorted(paused)])
-    verdict = lambda each: Verdict.DONE if each.key != "paused" or resumed.is_set() else Verdict.LATER  # noqa: E731
-    with Consumer(quick(url), [topic], verdict=verdict) as consumer:
-        for n in range(3):
-            publisher.publish([message(topic, n, f"other {n}")])
-            until(lambda n=n: str(n).encode() in consumer.bodies(), "another saga's", 5)
-            time.sleep(0.2)
-        resumed.set()
-        until(lambda: {*consumer.bodies()} >= paused, "all that waited")
-    assert consumer.bodies().count(b"0") == 1
-    with Consumer(quick(url), [topic]) as again:
-        time.sleep(1)
-    assert again.received == []
-
-
-def test_what_is_larger_than_what_is_sent_here_goes_back_too(url, topic, publisher, monkeypatch):
-    monkeypatch.setattr(pulsar_bus, "MOST_WAITING_BYTES", 9_000_000)
-    monkeypatch.setattr(pulsar_bus, "PATIENT", 0.3)
-    for key in "ab":
-        send_as_others_do(url, topic, key, key.encode() * 4_900_000, {})
-    verdict = lambda each: Verdict.LATER if len(each.body) > 1 else Verdict.DONE  # noqa: E731
-    with Consumer(quick(url), [topic], verdict=verdict) as consumer:
-        consumer.wait_for(2)
-        publisher.publish([message(topic, 1)])
-        until(lambda: b"1" in consumer.bodies(), "the small one")
-    assert not Dead(url, topic).letters()
-
-
-def test_what_the_broker_does_not_take_again_is_dead_when_there_is_no_room_for_it(url, topic, publisher, monkeypatch):
-    monkeypatch.setattr(pulsar_bus, "MOST_WAITING", 2)
-    monkeypatch.setattr(pulsar_bus, "PATIENT", 0.3)
-    monkeypatch.setattr(pulsar_bus, "LONGEST_REQUEUED_KEY", 5)
-    publisher.publish([message(topic, n, f"long key {n}") for n in range(2)])
-    verdict = lambda each: Verdict.DONE if each.body == b"9" else Verdict.LATER  # noqa: E731
-    with (
-        Consumer(quick(url), [topic], verdict=verdict) as consumer,
-        Consumer(quick(url), [dead_letter_topic(topic, "s")], "people") as dead,
-    ):
-        consumer.wait_for(2)
-        publisher.publish([message(topic, 9)])
-        until(lambda: b"9" in consumer.bodies(), "the new one")
-        assert dead.wait_for(1)[0] in {b"0", b"1"}
-    assert dead.received[0].properties["REASON"] == "no room"
-
-
-class Acknowledged(list):
-    acknowledge = list.append
-
-
-def test_what_went_back_and_is_repeated_by_the_broker_is_not_sent_once_more():
-    consumer, deliveries = Acknowledged(), pulsar_bus._Deliveries(lambda each: each.key)
-    received = pulsar_bus._Received("t", consumer, "(0,1,-1,0)", Message("t", "k", b"1", {}))
-    deliveries.take_in(received)
-    gone = deliveries.all_of(deliveries.take_due())
-    deliveries.remember(gone)
-    deliveries.settle(gone[0].place, gone)
-    deliveries.take_in(received)
-    assert (deliveries.places, consumer) == (0, ["(0,1,-1,0)"])
-    deliveries.take_in(pulsar_bus._Received("t", consumer, "(0,1,-1,0)", Message("t", "k", b"2", {})))
-    assert deliveries.places == 1, "another message, of a broker that was emptied"
-
-
-def test_what_was_received_and_not_taken_in_is_bounded_by_its_bytes():
-    received = pulsar_bus._Inbound(pulsar_bus.RECEIVED)
-    large = pulsar_bus._Received("t", message=Message("t", "k", b"x" * 4_000_000, {}))
-    while not received.full():
-        received.put_nowait(large)
-    assert (received.qsize() > 0, len(received.queue)) == (True, 3)
-    for _ in range(3):
-        received.get_nowait()
-    assert received.empty()
 
 
 def test_a_handler_that_raises_is_asked_again(url, topic, publisher):
@@ -724,7 +639,6 @@ def test_nothing_is_written_to_the_standard_output(killable, topic, capfd):
 
 def test_what_a_subscriber_keeps_for_later_has_a_limit(url, topic, publisher, monkeypatch):
     monkeypatch.setattr(pulsar_bus, "MOST_WAITING", 5)
-    monkeypatch.setattr(pulsar_bus, "PATIENT", 60)
     ready = threading.Event()
     publisher.publish([message(topic, n, f"k{n}") for n in range(40)])
     verdict = lambda _: Verdict.DONE if ready.is_set() else Verdict.LATER  # noqa: E731
