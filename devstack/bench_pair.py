@@ -1,99 +1,186 @@
-"""What a change costs: two orchestrators side by side, on one database, measured in turns.
+"""What a change costs: two orchestrators side by side, on one database, each with clients of its own at the same time.
 
-`--tracing` compares tracing with none; `--checkout DIR` this code with another checkout of it, which comes first. A
-machine that is busy with something else disturbs both of a pair alike, so the ratio of each pair is what counts, and
-the median of these is shown. docs/benchmark.md explains it.
+`--telling` compares metrics and log lines with none, `--tracing` tracing with none, `--checkout DIR` this code with
+another checkout of it, `--alike` two that are the same. Whatever else the machine does disturbs both of a pair at the
+same moment. Two that are alike differ by some percent for as long as they live (where their memory lies, which of
+gunicorn's workers a client reached), so a pair is started several times and each start gives one ratio.
+docs/benchmark.md explains it.
 """
 
 import argparse
+import contextlib
 import shutil
 import statistics
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from devstack import postgres
-from devstack.bench import CLIENTS, DATA, ROOT, SECONDS_TO_START, WSGI, Bench, BenchError, Load, _count, _seconds
+from devstack.bench import DATA, ROOT, SECONDS_TO_START, WSGI, Bench, BenchError, Load, _count, _seconds
 from devstack.bench_measure import Stopwatch, children
 from devstack.lock import LockHeldError, only_one
 from devstack.processes import ProcessError, Processes, answers, free_port
 from interfaces.command_help import ending
+from interfaces.progress_bar import ProgressBar
 
+SILENT = {"SAGA_METRICS": "False", "LOG_LEVEL": "CRITICAL"}
 SETTLE = 1.5
 """Seconds after a round in which what it left to be done later is done, and counted: spans wait up to a second."""
-SHOWN = {"sagas/s": "per_second", "p50 ms": "p50_ms", "gunicorn": "cpu_gunicorn_ms", "all CPU": "cpu_all_ms"}
+SECONDS_BETWEEN_SCRAPES = 5.0
+"""As in monitoring/prometheus/prometheus.yml."""
+FIRST_SCRAPES = 8
+"""Before anything is measured: a process's first makes what it then only fills in, and each process has its own."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An orchestrator of the pair: where its code is, what its environment has besides, whether it is scraped."""
+
+    directory: Path
+    environment: dict[str, str]
+    scraped: bool = False
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one start measured: ms of CPU a saga."""
+
+    first: float
+    second: float
+    shared: float
+    """Of PostgreSQL, the participants and the clients, which serve both."""
+
+    @property
+    def of_service(self) -> float:
+        """The second's own to the first's own."""
+        return self.second / self.first
+
+    @property
+    def of_all(self) -> float:
+        """The same, with what a saga costs elsewhere."""
+        return (self.second + self.shared) / (self.first + self.shared)
 
 
 class One:
     """One of the two orchestrators, and the process of its clients."""
 
-    def __init__(self, bench: Bench, name: str, directory: Path, *, tracing: bool = False) -> None:
+    def __init__(self, bench: Bench, processes: Processes, name: str, kind: Kind) -> None:
         port = free_port()
-        command = ["env", "-C", str(directory), sys.executable, "-m", "gunicorn", WSGI, "--bind", f"127.0.0.1:{port}"]
-        command += ["--config", "saga_service/gunicorn_conf.py"]
+        command = ["env", "-C", str(kind.directory), sys.executable, "-m", "gunicorn", WSGI]
+        command += ["--bind", f"127.0.0.1:{port}", "--config", "saga_service/gunicorn_conf.py"]
         metrics = bench.data / f"metrics-{name}"
         shutil.rmtree(metrics, ignore_errors=True)
-        more = {"OTEL_EXPORTER_OTLP_ENDPOINT": bench.stub_url} if tracing else {}
-        environment = {**bench.environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics), **more}
-        self._bench, self._pid = bench, bench.processes.start(name, command, environment)
-        bench.processes.wait_until(name, lambda: answers(f"http://127.0.0.1:{port}/health"), SECONDS_TO_START)
-        self._settle = SETTLE if tracing else 0.0
+        environment = {**bench.environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics), **kind.environment}
+        self.pid = processes.start(name, command, environment)
+        self.address, self.scraped = f"http://127.0.0.1:{port}", kind.scraped
+        processes.wait_until(name, lambda: answers(f"{self.address}/health"), SECONDS_TO_START)
         self.load = Load(port)
 
-    def round(self, clients: int, seconds: float) -> dict[str, float]:
-        """Sagas a second and what each cost."""
-        stopwatch = Stopwatch(
-            gunicorn=lambda: children(self._pid),
-            postgres=lambda: postgres.processes(self._bench.data / "postgres"),
-            participants=lambda: [self._bench.stub],
-            load=self.load.processes,
-        )
-        result = self.load.run(clients, seconds)
-        time.sleep(self._settle)
-        stopwatch.stop()
-        cpu = {f"cpu_{group}_ms": spent * 1000 / result["sagas"] for group, spent in stopwatch.seconds.items()}
-        return {**result, "per_second": result["sagas"] / result["elapsed"], **cpu, "cpu_all_ms": sum(cpu.values())}
+
+def kinds(options: argparse.Namespace) -> tuple[Kind, Kind]:
+    """What is compared; the second is the one that costs more, or is new."""
+    if options.telling:
+        return Kind(ROOT, SILENT), Kind(ROOT, {}, scraped=True)
+    return Kind(options.checkout or ROOT, {}), Kind(ROOT, {})
 
 
-def measure(options: argparse.Namespace, bench: Bench) -> dict[int, list[tuple[dict[str, float], dict[str, float]]]]:
-    """The pairs of rounds, by the number of clients."""
-    first = One(bench, "first", options.checkout or ROOT)
-    second = One(bench, "second", ROOT, tracing=options.tracing)
-    pairs: dict[int, list[Any]] = {clients: [] for clients in options.clients}
-    with first.load, second.load:
-        for one in (first, second):
-            one.round(max(options.clients), options.warm_up)
-        for number in range(options.rounds):
-            for clients in options.clients:
-                turn = (first, second) if number % 2 == 0 else (second, first)
-                found = {one: one.round(clients, options.seconds) for one in turn}
-                pairs[clients].append((found[first], found[second]))
-    return pairs
+@contextlib.contextmanager
+def scraped(one: One) -> Iterator[None]:
+    """Prometheus' part, until the block ends."""
+    if not one.scraped:
+        yield
+        return
+    done, page = threading.Event(), f"{one.address}/metrics/"
+    for _ in range(FIRST_SCRAPES):
+        answers(page)
+
+    def scrape() -> None:
+        while not done.wait(SECONDS_BETWEEN_SCRAPES):
+            answers(page)
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
-def report(pairs: dict[int, list[Any]]) -> str:
-    """A line for each number of clients: the medians of both, and of the pairs' ratios the median and the quartiles."""
-    lines = [f"| clients | {' | '.join(SHOWN)} |", f"| ---: | {' | '.join('---:' for _ in SHOWN)} |"]
-    for clients, found in pairs.items():
-        cells = []
-        for key in SHOWN.values():
-            one, other = (statistics.median(pair[place][key] for pair in found) for place in (0, 1))
-            low, ratio, high = statistics.quantiles([pair[1][key] / pair[0][key] for pair in found], n=4)
-            cells.append(f"{one:.2f}, {other:.2f}: {ratio:.3f} ({low:.2f} to {high:.2f})")
-        lines.append(f"| {clients} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def measure(bench: Bench, both: tuple[Kind, Kind], options: argparse.Namespace, *, swapped: bool) -> Cost:
+    """Start both, which of them comes first in turns, and give them the same work at the same time."""
+    with Processes(options.data / "logs", ROOT) as processes:
+        names = ("second", "first") if swapped else ("first", "second")
+        made = {name: One(bench, processes, name, both[name == "second"]) for name in names}
+        first, second = made["first"], made["second"]
+        with first.load, second.load, scraped(second), ThreadPoolExecutor(2) as pool:
+
+            def at_once(seconds: float) -> tuple[int, int]:
+                """The sagas of both."""
+                results = pool.map(lambda one: one.load.run(options.clients, seconds), (first, second))
+                one, other = (int(result["sagas"]) for result in results)
+                return one, other
+
+            at_once(options.warm_up)
+            stopwatch = Stopwatch(
+                first=lambda: children(first.pid),
+                second=lambda: children(second.pid),
+                shared=lambda: [
+                    *postgres.processes(bench.data / "postgres"),
+                    bench.stub,
+                    *first.load.processes(),
+                    *second.load.processes(),
+                ],
+            )
+            done, other = at_once(options.seconds)
+            time.sleep(SETTLE if options.tracing else 0)
+            stopwatch.stop()
+    spent = stopwatch.seconds
+    return Cost(
+        first=spent["first"] * 1000 / done,
+        second=spent["second"] * 1000 / other,
+        shared=spent["shared"] * 1000 / (done + other),
+    )
 
 
-def run(options: argparse.Namespace) -> str:
+def run(options: argparse.Namespace) -> list[Cost]:
     """Start everything, measure, end everything; also when it fails."""
     postgres.stop(options.data / "postgres", "immediate")
     shutil.rmtree(options.data / "logs", ignore_errors=True)
     try:
         with Processes(options.data / "logs", ROOT) as processes:
-            return report(measure(options, Bench(processes, WSGI, options.data)))
+            bench = Bench(processes, WSGI, options.data)
+            both = kinds(options)
+            if options.tracing:
+                both[1].environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = bench.stub_url
+            found: list[Cost] = []
+            with ProgressBar("measuring", options.starts, "starts") as bar:
+                for number in range(options.starts):
+                    found.append(measure(bench, both, options, swapped=bool(number % 2)))
+                    bar.advance(f"{found[-1].of_all:.3f}")
+            return found
     finally:
         postgres.stop(options.data / "postgres", "immediate")
+
+
+def report(found: list[Cost]) -> str:
+    """The medians, and of the ratios the quartiles too."""
+    lines = ["CPU ms a saga                  first   second    ratio   quartiles"]
+    shared = statistics.median(cost.shared for cost in found)
+    for title, ratios, more in (
+        ("the orchestrator", [cost.of_service for cost in found], 0.0),
+        ("with all else it needs", [cost.of_all for cost in found], shared),
+    ):
+        first, second = (
+            statistics.median(costs) + more for costs in zip(*((c.first, c.second) for c in found), strict=True)
+        )
+        low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        lines.append(f"{title:<26} {first:9.2f} {second:8.2f} {middle:8.3f}   {low:.3f} to {high:.3f}")
+    return "\n".join(lines)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -102,35 +189,29 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m devstack.bench_pair",
         description=__doc__,
         **ending(
-            "python -m devstack.bench_pair --tracing --clients 8",
-            "python -m devstack.bench_pair --checkout ../before --rounds 40",
+            "python -m devstack.bench_pair --telling",
+            "python -m devstack.bench_pair --tracing --starts 20",
+            "python -m devstack.bench_pair --checkout ../before --clients 8",
             exits="0 measured, 1 it could not be measured, 2 wrong usage, 130 interrupted",
         ),
     )
     what = made.add_mutually_exclusive_group(required=True)
+    what.add_argument("--telling", action="store_true", help="metrics, scraped, and log lines, against none of either")
     what.add_argument(
         "--tracing", action="store_true", help="tracing, to a collector that answers at once, against none"
     )
     what.add_argument("--checkout", type=Path, metavar="DIR", help="this code against another checkout of it")
+    what.add_argument("--alike", action="store_true", help="this code against itself: what the measurement is worth")
     made.add_argument(
-        "--clients",
-        type=_count,
-        nargs="+",
-        default=list(CLIENTS),
-        metavar="N",
-        help="clients at once, one measurement for each number (default 1 8 32)",
-    )
-    made.add_argument("--rounds", type=_count, default=20, metavar="N", help="pairs of rounds (default %(default)s)")
-    made.add_argument(
-        "--seconds", type=_seconds, default=1.0, metavar="S", help="seconds of each round (default %(default)g)"
+        "--clients", type=_count, default=1, metavar="N", help="clients of each of the two (default %(default)s)"
     )
     made.add_argument(
-        "--warm-up",
-        type=_seconds,
-        default=4.0,
-        metavar="S",
-        help="seconds before, of each of the two (default %(default)g)",
+        "--starts", type=_count, default=12, metavar="N", help="pairs that are started (default %(default)s)"
     )
+    made.add_argument(
+        "--seconds", type=_seconds, default=12.0, metavar="S", help="seconds of each measurement (default %(default)g)"
+    )
+    made.add_argument("--warm-up", type=_seconds, default=3.0, metavar="S", help="seconds before (default %(default)g)")
     made.add_argument("--data", type=Path, default=DATA, metavar="DIR", help="database and logs (default .data/bench)")
     return made
 
@@ -140,10 +221,13 @@ def main(arguments: list[str] | None = None) -> int:
     options.data = options.data.resolve()
     try:
         with only_one(options.data / "bench.lock"):
-            print(run(options))
+            print(report(run(options)))
     except (BenchError, LockHeldError, ProcessError, postgres.PostgresError) as error:
         print(f"bench_pair: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
+    print(f"{options.starts} starts, each measured for {options.seconds:g} s at {options.clients} clients of each")
     return 0
 
 

@@ -6,6 +6,7 @@ from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from typing import Any
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.msgspec import MsgspecFormatter
 
 # No line has them, and each line would look for them.
@@ -19,19 +20,23 @@ LONGEST = 8000
 class JsonFormatter(MsgspecFormatter):
     """`time` (RFC 3339, UTC), `level, logger, message` and whatever `extra` gives, each of a bounded length."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "%(asctime)s %(levelname)s %(name)s %(message)s",
-            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-        )
-
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
         """To the millisecond, so that lines of several processes can be put in order."""
         return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
-    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Of what is too long the line has both ends: a trace begins with where, and ends with what."""
-        return {name: _bounded(value) for name, value in log_data.items()}
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+        """Each once, and bounded at once: the library's general way costs more than the rest of a line."""
+        log_data["time"], log_data["level"], log_data["logger"] = self.formatTime(record), record.levelname, record.name
+        log_data["message"] = _bounded(record.message)
+        for name, value in message_dict.items():  # a trace, which the library has made a text
+            log_data[name] = _bounded(value)
+        for name, value in record.__dict__.items():
+            if name not in _OWN:
+                log_data[name] = value if type(value) is str and len(value) <= LONGEST else _bounded(value)
+
+
+_OWN = frozenset(RESERVED_ATTRS)
+"""What every record has; the rest was given with `extra`."""
 
 
 class SharedFile(WatchedFileHandler):
@@ -56,8 +61,7 @@ def handler(path: str | None) -> dict[str, Any]:
 
 
 def _bounded(value: Any) -> Any:
-    if type(value) is str and len(value) <= LONGEST:  # most of them
-        return value
+    """Of what is too long both ends: a trace begins with where, and ends with what."""
     if value is None or isinstance(value, bool | int | float):
         return value
     text = value if isinstance(value, str) else repr(value)

@@ -1,14 +1,13 @@
 """The published metrics, counted from what was stored. Labels are bounded: never an id.
 
-Under several gunicorn processes the counters are shared through PROMETHEUS_MULTIPROC_DIR; what must survive crashes is
-asked of the database at scrape time (database_numbers.py). docs/monitoring.md lists all of them.
+Under several gunicorn processes the counters are shared through PROMETHEUS_MULTIPROC_DIR, in batches (tally.py); what
+must survive crashes is asked of the database at scrape time (database_numbers.py). docs/monitoring.md lists them all.
 """
 
 import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any, get_args
 
 from django.db import Error
@@ -16,7 +15,6 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     disable_created_metrics,
     generate_latest,
     multiprocess,
@@ -34,6 +32,7 @@ from infrastructure.database_numbers import InDatabase, Reader
 from infrastructure.known_workflows import KNOWN
 from infrastructure.process_numbers import GarbageWatch, Processes
 from infrastructure.span_queue import RESULTS
+from infrastructure.tally import Histogram, Tally, child
 
 disable_created_metrics()  # `..._created` beside every sample would double their number
 
@@ -84,29 +83,28 @@ BREAKERS = Gauge(
 """Kept as the time until which it counts as open, and told as whether that is still to come (`_Counted`)."""
 
 
-@cache
-def _child(metric: Any, *labels: str) -> Any:
-    """The one of a metric with these labels: the client's own search for it costs as much as counting."""
-    return metric.labels(*labels)
-
-
 counting = True
 """Whether anything is counted; SAGA_METRICS=False turns it off, which shows what it costs."""
 
 
 def observe_message(topic: str, result: str) -> None:
     """A message came."""
-    _child(MESSAGES, topic, result).inc()
+    child(MESSAGES, topic, result).inc()
 
 
 def observe_unheard(topic: str, reason: str) -> None:
     """A topic could not be listened to."""
-    _child(UNHEARD, topic, reason).inc()
+    child(UNHEARD, topic, reason).inc()
 
 
 def observe_breaker(service: str, seconds: float) -> None:
     """A participant's circuit is open in this process, for so many seconds unless told otherwise; 0: it closed."""
-    _child(BREAKERS, service).set(time.time() + seconds if seconds else 0)
+    child(BREAKERS, service).set(time.time() + seconds if seconds else 0)
+
+
+_ANSWERS = {Action.DO: STEPS, Action.UNDO: UNDOS}
+_STARTED, _TURNED_BACK, _PARKED = EventType.SAGA_STARTED, EventType.STEP_FAILED, EventType.SAGA_PARKED
+"""Looked up once: a member of an enumeration costs more than counting it."""
 
 
 def observe_events(saga: Saga, events: Sequence[SagaEvent]) -> None:
@@ -115,46 +113,44 @@ def observe_events(saga: Saga, events: Sequence[SagaEvent]) -> None:
         return
     workflow = saga.definition.name
     for event in events:
-        step = event.step or ""
-        if event.type is EventType.SAGA_STARTED:
-            _child(SAGAS, workflow).inc()
-        elif event.action is Action.UNDO and event.outcome:
-            _child(UNDOS, workflow, step, event.outcome).inc()
-        elif event.action is Action.DO and event.outcome:
-            _child(STEPS, workflow, step, event.outcome).inc()
-        elif event.type is EventType.STEP_FAILED:
-            _child(FAILURES, workflow, event.outcome, step).inc()
-        elif event.type is EventType.SAGA_PARKED:
-            _child(FAILURES, workflow, PARKED, saga.failure.step if saga.failure else step).inc()
+        kind, outcome = event.type, event.outcome
+        if outcome and event.action in _ANSWERS:
+            _tally.count(_ANSWERS[event.action], workflow, event.step or "", outcome)
+        elif kind is _STARTED:
+            _tally.count(SAGAS, workflow)
+        elif kind is _TURNED_BACK:
+            _tally.count(FAILURES, workflow, outcome, event.step or "")
+        elif kind is _PARKED:
+            _tally.count(FAILURES, workflow, PARKED, (saga.failure.step if saga.failure else event.step) or "")
         elif event.status in FINISHED:
-            _child(DURATION, workflow, event.status.value).observe((event.at - saga.origin.started_at).total_seconds())
+            _tally.observe((event.at - saga.origin.started_at).total_seconds(), DURATION, workflow, str(event.status))
 
 
 def observe_call(facts: CallFacts, outcome: Outcome) -> None:
     """Count one call: by its HTTP status, or by what its absence was taken for."""
     if not counting:
         return
-    _child(CALLS, facts.service, facts.method, str(facts.status or outcome.kind)).inc()
-    _child(CALL_DURATION, facts.service, facts.method).observe(facts.duration)
+    _tally.count(CALLS, facts.service, facts.method, str(facts.status or outcome.kind))
+    _tally.observe(facts.duration, CALL_DURATION, facts.service, facts.method)
 
 
 def observe_spans(result: str, count: int) -> None:
     """Spans were sent, or lost."""
     if counting:
-        _child(SPANS, result).inc(count)
+        child(SPANS, result).inc(count)
 
 
 def observe_checkpoint(sync: str, seconds: float) -> None:
     """A checkpoint was stored; `sync` is on or off."""
     if counting:
-        _child(CHECKPOINT_DURATION, sync).observe(seconds)
+        _tally.observe(seconds, CHECKPOINT_DURATION, sync)
 
 
 def observe_request(route: str, method: str, status: int, seconds: float) -> None:
     """A request was answered."""
     if counting:
-        _child(REQUESTS, route, method, str(status)).inc()
-        _child(REQUEST_DURATION, route, method).observe(seconds)
+        _tally.count(REQUESTS, route, method, str(status))
+        _tally.observe(seconds, REQUEST_DURATION, route, method)
         _garbage.look(time.monotonic())
 
 
@@ -172,6 +168,7 @@ class _Counted(Collector):
         with contextlib.suppress(Error, TimeoutError):
             self._look()
         _expect()
+        _tally.write()
         for family in self._counted.collect():
             if family.name == "saga_participant_open":
                 now = time.time()
@@ -186,7 +183,7 @@ _expected: set[tuple[str, int]] = set()
 def _expect() -> None:
     """What may happen in known workflows, and to spans, is 0 until it does."""
     for result in RESULTS:
-        _child(SPANS, result)
+        child(SPANS, result)
     for definition in KNOWN.all():
         if (definition.name, definition.version) not in _expected:
             _expect_all_of(definition)
@@ -225,4 +222,12 @@ def serve(version: str, host: str, port: int) -> None:
     start_http_server(port, addr=host, registry=registry)
 
 
-_reader, _garbage = Reader(), GarbageWatch()
+_reader, _garbage, _tally = Reader(), GarbageWatch(), Tally()
+
+
+def start(*, counts: bool) -> None:
+    """Count in this process, or do not; what is counted in one of several is there for the others to tell."""
+    global counting  # noqa: PLW0603 - of the process
+    counting = counts
+    if counts and os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        _tally.start()

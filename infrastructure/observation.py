@@ -22,6 +22,7 @@ _LEVELS = {
     EventType.SAGA_PARKED: logging.ERROR,
 }
 """What an operator reads without asking; the rest is there at DEBUG."""
+_ENDS = {EventType.SAGA_COMPLETED, EventType.SAGA_COMPENSATED, EventType.SAGA_FAILED}
 
 
 def observe(saga: Saga, events: Sequence[SagaEvent]) -> None:
@@ -34,12 +35,10 @@ def observe(saga: Saga, events: Sequence[SagaEvent]) -> None:
 
 
 def _fields(saga: Saga, event: SagaEvent) -> dict[str, object]:
-    fields = {
-        **joined(saga),
-        "span_id": span_of(saga, event),
-        "workflow": saga.definition.name,
-        "status": event.status.value,
-        "state": event.state,
+    fields: dict[str, object] = joined(saga)
+    fields["span_id"] = span_of(saga, event)
+    fields["workflow"], fields["status"], fields["state"] = saga.definition.name, event.status, event.state
+    about_call = {
         "step": event.step,
         "item": event.item,
         "action": event.action,
@@ -49,6 +48,7 @@ def _fields(saga: Saga, event: SagaEvent) -> dict[str, object]:
         "service": event.service,
         "http_status": event.http_status,
     }
-    if event.type in {EventType.SAGA_COMPLETED, EventType.SAGA_COMPENSATED, EventType.SAGA_FAILED}:
+    fields |= {name: value for name, value in about_call.items() if value is not None}
+    if event.type in _ENDS:
         fields["duration"] = (event.at - saga.origin.started_at).total_seconds()
-    return {name: value for name, value in fields.items() if value is not None}
+    return fields

@@ -236,7 +236,7 @@ def start() -> SagaOrchestrator:
 
     Raises DefinitionChanged when a stored version differs, and OperationalError when the database stays away.
     """
-    metrics.counting = settings.SAGA_ORCHESTRATOR_CONFIG["METRICS"]
+    metrics.start(counts=settings.SAGA_ORCHESTRATOR_CONFIG["METRICS"])
     end = time.monotonic() + PATIENCE
     while True:
         try:

@@ -206,7 +206,7 @@ def other_ports():
         ("devstack.bench", ["--compare", "pyproject.toml"], "pyproject.toml is not a result of this benchmark"),
         ("devstack.bench", ["--rounds", "0"], "'0' is not a whole number above 0"),
         ("devstack.bench", ["--seconds", "nan"], "'nan' is not a number of seconds"),
-        ("devstack.bench_overhead", ["--rounds", "0"], "'0' is not a whole number above 0"),
+        ("devstack.bench_pair", ["--alike", "--starts", "0"], "'0' is not a whole number above 0"),
         ("devstack.bench_instructions", ["--orders", "0"], "'0' is not a whole number above 0"),
         ("devstack.gateway_bench", ["--config", "/nope.yml"], "/nope.yml"),
     ],
