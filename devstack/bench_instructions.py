@@ -57,7 +57,7 @@ def place_orders(count: int, switch: Callable[[], Any]) -> None:
 def _place(application: Any, count: int) -> None:
     from infrastructure import metrics, tally  # noqa: PLC0415 - read by the application
 
-    # As under load: written in batches, of which there are five a second; under callgrind that is hardly an order.
+    # As under load, in batches: one a second, which under callgrind is a few orders.
     tally.EVERY = 3600.0
     for _ in range(count):
         _order(application)

@@ -31,7 +31,7 @@ class JsonFormatter(MsgspecFormatter):
         for name, value in message_dict.items():  # a trace, which the library has made a text
             log_data[name] = _bounded(value)
         for name, value in record.__dict__.items():
-            if name not in _OWN:
+            if name not in _OWN and not (type(name) is str and name.startswith("_")):
                 log_data[name] = value if type(value) is str and len(value) <= LONGEST else _bounded(value)
 
 

@@ -6,6 +6,7 @@ mapped file, with a lock and a look at the process id. Told in batches, most of 
 
 import atexit
 import logging
+import os
 import threading
 from bisect import bisect_left
 from collections import Counter as Counted
@@ -30,9 +31,9 @@ class Histogram(prometheus_client.Histogram):
     def observe_all(self, values: Sequence[float]) -> None:
         """The same as `observe` for each; the client's own way writes a sum and a bucket for every one."""
         self._raise_if_not_observable()
+        self._sum.inc(sum(values))  # first, as there
         for place, count in Counted(bisect_left(self._upper_bounds, value) for value in values).items():
             self._buckets[place].inc(count)
-        self._sum.inc(sum(values))
 
 
 @cache
@@ -45,11 +46,22 @@ class Tally:
     """Safe for threads: to count is to append, which Python does at once."""
 
     def __init__(self) -> None:
+        self._begin()
+        atexit.register(self.write)
+        os.register_at_fork(after_in_child=self._begin_again)
+
+    def _begin(self) -> None:
         self._counts: deque[tuple[Any, ...]] = deque()
         self._values: deque[tuple[float, tuple[Any, ...]]] = deque()
         self._writing = threading.Lock()
         self._writer: threading.Thread | None = None
-        atexit.register(self.write)
+
+    def _begin_again(self) -> None:
+        """In a new process: what waited is its parent's to write, and no thread came along."""
+        started = self._writer is not None
+        self._begin()
+        if started:
+            self.start()
 
     def count(self, *key: Any) -> None:
         """One more of a counter with these labels: (counter, label, ...)."""
@@ -64,15 +76,26 @@ class Tally:
             self.write()
 
     def write(self) -> None:
-        """Write what was counted until now. Whoever comes while another writes waits until that is there too."""
+        """Write what was counted until now. Whoever comes while another writes waits until that is there too.
+
+        What cannot be written is lost, is logged, and stops neither the rest nor whoever counted.
+        """
+        values = defaultdict(list)
+        failed: Exception | None = None
         with self._writing:
-            for key, count in Counted(_taken(self._counts)).items():
-                child(*key).inc(count)
-            values = defaultdict(list)
+            counts = Counted(_taken(self._counts))
             for value, key in _taken(self._values):
                 values[key].append(value)
-            for key, found in values.items():
-                child(*key).observe_all(found)
+            for (metric, *labels), found in (*counts.items(), *values.items()):
+                try:
+                    if isinstance(found, int):
+                        child(metric, *labels).inc(found)
+                    else:
+                        child(metric, *labels).observe_all(found)
+                except Exception as error:  # noqa: BLE001 - of the client and of the file system
+                    failed = error
+        if failed:
+            logger.error("some of what was counted could not be written", exc_info=failed)
 
     def start(self) -> None:
         """Write every now and then: for one whose numbers another process reads."""
@@ -83,11 +106,8 @@ class Tally:
     def _write_for_ever(self) -> None:
         pause = threading.Event()
         while not pause.wait(EVERY):
-            try:
-                if self._counts or self._values:
-                    self.write()
-            except Exception:  # a full disk, say: what comes later can be written again
-                logger.exception("what was counted could not be written")
+            if self._counts or self._values:
+                self.write()
 
 
 def _taken(waiting: deque[Any]) -> Iterator[Any]:

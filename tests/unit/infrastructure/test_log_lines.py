@@ -55,6 +55,15 @@ def test_nothing_that_is_logged_breaks_a_line(log, value):
     assert "reason" in line
 
 
+def test_what_a_library_keeps_at_a_record_for_itself_is_not_told(log):
+    logger, lines = log
+    logger.info("said", extra={"_private": "x", "count": 1})
+
+    (line,) = lines()
+    assert line["count"] == 1
+    assert "_private" not in line
+
+
 def test_a_trace_is_part_of_its_line(log):
     logger, lines = log
     try:
