@@ -90,11 +90,14 @@ class BulkStore(Protocol):
     def claim(self, owner: str, now: datetime) -> Bulk | None:
         """Own the oldest remedy that nobody applies."""
 
-    def next_saga(self, bulk_id: UUID) -> UUID | None:
-        """The next saga whose turn it is."""
+    def next_saga(self, bulk_id: UUID, owner: str) -> UUID | None:
+        """The next saga whose turn it is; None when all had theirs, and when the remedy is another's, or cancelled."""
 
     def record(self, bulk_id: UUID, saga_id: UUID, refusal: str | None, owner: str, now: datetime) -> bool:
-        """Note that it was done, or why not, and keep the remedy; False when it is another's, or cancelled."""
+        """Note that it was done, or why not, and keep the remedy; False when it is another's, or cancelled.
+
+        What was done is noted then too, so that nothing is done that the remedy does not tell.
+        """
 
     def finish(self, bulk_id: UUID, owner: str, now: datetime) -> None:
         """Every saga had its turn."""
@@ -115,7 +118,8 @@ class BulkRunner:
         bulk = self.store.claim(self.owner, clock.now())
         if bulk is None:
             return False
-        while saga_id := self.store.next_saga(bulk.id):
+        # Asked after every pause: a remedy that was cancelled meanwhile does nothing more.
+        while saga_id := self.store.next_saga(bulk.id, self.owner):
             refusal = self._apply(bulk, saga_id)
             # Crash before this write: another worker comes to this saga again, and changes nothing, or finds it
             # out of its trouble. After it: another worker goes on with the next one.
@@ -136,6 +140,8 @@ class BulkRunner:
                 self.operations.act(saga_id, partial(_unless_ended, VERBS[bulk.verb]), by)
             except SagaDriven as error:
                 if patience is None or self.pause(patience):
+                    return str(error)
+                if self.store.next_saga(bulk.id, self.owner) != saga_id:  # cancelled meanwhile
                     return str(error)
             except StoreUnavailable:
                 raise

@@ -106,22 +106,25 @@ class PostgresBulkStore:
             row.save(update_fields=["lease_owner", "lease_expires_at"])
             return _bulk(row)
 
-    def next_saga(self, bulk_id: UUID) -> UUID | None:
+    def next_saga(self, bulk_id: UUID, owner: str) -> UUID | None:
         """See `BulkStore`."""
-        waiting = BulkItemRow.objects.filter(bulk_id=bulk_id, at__isnull=True).order_by("saga_id")
+        held = {"bulk__lease_owner": owner, "bulk__finished_at__isnull": True}
+        waiting = BulkItemRow.objects.filter(bulk_id=bulk_id, at__isnull=True, **held).order_by("saga_id")
         found: UUID | None = waiting.values_list("saga_id", flat=True).first()
         return found
 
     def record(self, bulk_id: UUID, saga_id: UUID, refusal: str | None, owner: str, now: datetime) -> bool:
         """See `BulkStore`."""
         with transaction.atomic():
-            held = BulkRow.objects.filter(id=bulk_id, lease_owner=owner, finished_at__isnull=True)
-            if not held.update(lease_expires_at=now + LEASE):  # locks it: nobody else counts meanwhile
-                return False
+            remedy = BulkRow.objects.filter(id=bulk_id)
+            row = remedy.select_for_update().first()  # nobody else counts meanwhile
+            held = row is not None and row.lease_owner == owner and row.finished_at is None
+            if held:
+                remedy.update(lease_expires_at=now + LEASE)
             item = BulkItemRow.objects.filter(bulk_id=bulk_id, saga_id=saga_id, at__isnull=True)
             if item.update(at=now, refusal=refusal):  # a saga whose turn was noted already counts once
-                held.update(**({"refused": F("refused") + 1} if refusal else {"done": F("done") + 1}))
-        return True
+                remedy.update(**({"refused": F("refused") + 1} if refusal else {"done": F("done") + 1}))
+        return held
 
     def finish(self, bulk_id: UUID, owner: str, now: datetime) -> None:
         """See `BulkStore`."""

@@ -3,6 +3,7 @@
 From /proc at scrape time; where there is none (macOS), only the version and the start are told.
 """
 
+import contextlib
 import gc
 import os
 import time
@@ -17,6 +18,7 @@ from prometheus_client.registry import Collector
 MASTER = "SAGA_MASTER_PROCESS"
 """The variable in which gunicorn's master leaves its process id to its workers."""
 GC_EVERY = 5.0
+TRIES = 3
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _STARTED = time.time()
@@ -68,13 +70,13 @@ class Processes(Collector):
 
 
 def _family(master: int) -> list[_Process]:
-    """The master first, then its children that live."""
-    try:
-        children = (_ROOT / f"{master}/task/{master}/children").read_text().split()
-        mine = [master, *map(int, children)] if MASTER in os.environ else [master]
-        return [_read(pid) for pid in mine]
-    except (OSError, ValueError):  # no /proc, or a worker that ended while it was looked at
-        return []
+    """The master first, then its children that live; none where there is no /proc."""
+    for _ in range(TRIES):  # a worker that ends meanwhile is in none of the numbers, or twice: they are read anew
+        with contextlib.suppress(OSError, ValueError):
+            children = (_ROOT / f"{master}/task/{master}/children").read_text().split()
+            mine = [master, *map(int, children)] if MASTER in os.environ else [master]
+            return [_read(pid) for pid in mine]
+    return []
 
 
 def _read(pid: int) -> _Process:

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import connections
 from django.http import HttpResponse
 from django.utils import timezone
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -105,10 +106,19 @@ class StatusView(APIView):
         )
 
 
+class AnyAccept(DefaultContentNegotiation):
+    """Whatever a client says it takes: there is one form, and a scraper that asks for it by name is right."""
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:  # noqa: ARG002 - DRF's signature
+        """The first."""
+        return renderers[0], renderers[0].media_type
+
+
 class MetricsView(APIView):
     """Prometheus' metrics."""
 
     roles = {"GET": (READER,)}
+    content_negotiation_class = AnyAccept
 
     @docs.metrics
     def get(self, request: Request) -> HttpResponse:  # noqa: ARG002 - DRF's signature

@@ -84,3 +84,17 @@ def test_a_page_says_since_when_the_service_does_not_answer_and_that_it_does_aga
     finally:
         console.processes.send("orchestrator", signal.SIGCONT)
     expect(banner).to_be_hidden()
+
+
+def test_a_page_that_may_not_be_seen_any_more_says_that_it_is_old(console, page):
+    page.goto("/console/")
+    banner = page.get_by_role("alert").filter(has=page.locator("#stale-since"))
+    expect(banner).to_be_hidden()
+    page.watch.forgives("htmx:", "403")
+
+    page.route("**/console/?*", lambda route: route.fulfill(status=403, body="no"))
+    expect(page.get_by_text("reload the page to see why")).to_be_visible()
+    expect(page.locator("#stale-silent")).to_be_hidden()
+    expect(banner.locator("time")).to_have_text(re.compile(r"\d+:\d\d:\d\d"))
+    page.unroute("**/console/?*")
+    expect(banner).to_be_hidden()

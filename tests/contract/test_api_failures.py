@@ -9,8 +9,9 @@ import pytest
 from api_support import ORDER, START, UNKNOWN_ID, problem, shaped
 
 from application.bulk import Bulk, BulkRunner
+from application.operations import Operations
 from application.recovery import claim_due, drive
-from domain.exceptions import DefinitionUnreadable
+from domain.exceptions import DefinitionUnreadable, SagaDriven
 from domain.outcomes import Rejected, Succeeded, Unavailable, Unknown
 from infrastructure.outbox_store import PostgresOutbox
 from interfaces import contracts
@@ -134,14 +135,66 @@ def test_a_worker_that_was_silent_for_longer_than_its_lease_counts_no_saga_that_
     bulk_id = UUID(api.post(f"{FAILURES}{group['id']}/retry/", WHY).json()["id"])
     store, now = bootstrap.platform().bulk, api.clock.now()
     store.claim("silent", now)
-    saga_id = store.next_saga(bulk_id)
+    saga_id = store.next_saga(bulk_id, "silent")
     later = now + timedelta(seconds=60)
     assert store.claim("other", later).id == bulk_id
+    assert store.next_saga(bulk_id, "silent") is None
     assert store.record(bulk_id, saga_id, None, "other", later)
 
     assert not store.record(bulk_id, saga_id, None, "silent", later)
     assert store.record(bulk_id, saga_id, None, "other", later), "noted once more, it is still the other's"
     assert (store.load(bulk_id).done, store.load(bulk_id).refused) == (1, 0)
+
+
+def acts_on(api, sagas):
+    events = [event for one in sagas for event in api.get(f"/api/sagas/transactions/{one}/events/").json()["results"]]
+    return len([event for event in events if event["type"] == "retry_requested"])
+
+
+def test_a_remedy_that_is_cancelled_between_two_sagas_does_nothing_more(api, parked):
+    [group] = groups(api)
+    location = api.post(f"{FAILURES}{group['id']}/retry/", WHY).headers["Location"]
+    pauses: list[float] = []
+
+    def cancelled_in_a_pause(seconds):
+        pauses.append(seconds)
+        assert api.post(f"{location}cancel/", {}).status_code == 200
+
+    assert replace(runner(), pause=cancelled_in_a_pause).run_one()
+
+    bulk = api.get(location).json()
+    assert (len(pauses), bulk["done"], bulk["status"], acts_on(api, parked)) == (1, 1, "cancelled", 1)
+
+
+def test_what_is_done_while_a_remedy_is_cancelled_is_counted(api, parked, monkeypatch):
+    [group] = groups(api)
+    location = api.post(f"{FAILURES}{group['id']}/retry/", WHY).headers["Location"]
+    act = Operations.act
+
+    def cancelled_in_the_act(*arguments):
+        assert api.post(f"{location}cancel/", {}).status_code == 200
+        return act(*arguments)
+
+    monkeypatch.setattr(Operations, "act", cancelled_in_the_act)
+    assert runner().run_one()
+
+    bulk = api.get(location).json()
+    assert (bulk["done"], bulk["status"], acts_on(api, parked)) == (1, "cancelled", 1)
+
+
+def test_a_remedy_that_is_cancelled_while_it_waits_for_a_driver_does_nothing_more(api, parked, monkeypatch):
+    [group] = groups(api)
+    location = api.post(f"{FAILURES}{group['id']}/retry/", WHY).headers["Location"]
+    tries = []
+
+    def driven(_, saga_id, *_more):
+        tries.append(saga_id)
+        raise SagaDriven("w-2", api.clock.now())
+
+    monkeypatch.setattr(Operations, "act", driven)
+    assert replace(runner(), pause=lambda _: api.post(f"{location}cancel/", {}).status_code != 200).run_one()
+
+    assert (len(tries), api.get(location).json()["status"]) == (1, "cancelled")
 
 
 def test_what_cannot_be_done_to_a_saga_is_told_and_the_rest_goes_on(api, parked):

@@ -360,3 +360,9 @@ def test_processes_that_share_a_directory_count_as_one(db, tmp_path):
     assert told["services_externes_calls_total", called | {("statut", "200")}] == 7
     assert told["services_externes_duree_seconds_count", called] == 7
     assert told["services_externes_duree_seconds_sum", called] == pytest.approx(0.14)
+
+
+@pytest.mark.parametrize("accept", ["text/plain", "text/plain;version=0.0.4", "application/openmetrics-text", "text/*"])
+def test_whoever_asks_for_text_gets_it(api, accept):
+    answer = api.get("/metrics/", Accept=accept)
+    assert (answer.status_code, answer.headers["Content-Type"][:10]) == (200, "text/plain")

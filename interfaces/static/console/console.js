@@ -38,10 +38,12 @@ function busy(element) {
 document.addEventListener("htmx:beforeRequest", () => { asking = true; });
 document.addEventListener("htmx:afterRequest", (event) => {
   asking = false;
-  const answered = event.detail.xhr && event.detail.xhr.status > 0 && event.detail.xhr.status < 500;
+  const status = event.detail.xhr?.status ?? 0;
+  const answered = status >= 200 && status < 400, refused = status >= 400 && status < 500;
   if (answered) answeredAt = Date.now();
-  const stale = document.getElementById("stale");
-  stale.hidden = answered;
+  document.getElementById("stale").hidden = answered;
+  document.getElementById("stale-refused").hidden = !refused;
+  document.getElementById("stale-silent").hidden = refused;
   document.getElementById("stale-since").textContent = new Date(answeredAt).toLocaleTimeString(document.documentElement.lang);
 });
 document.addEventListener("htmx:afterSettle", tellTimes);
