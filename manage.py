@@ -39,5 +39,8 @@ if __name__ == "__main__":
             os.environ["DATABASE_URL"] = os.environ.get("DATABASE_URL") or NOWHERE
     try:
         execute_from_command_line(sys.argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has had enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ConfigurationError as error:
         sys.exit(str(error))

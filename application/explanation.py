@@ -82,7 +82,9 @@ def _standing(seen: Seen, now: datetime) -> Sentence:
         return joined(_paused(saga), said("Nothing goes out until it is resumed. Then:"), _calls(saga, now))
     if saga.status is SagaStatus.STUCK:
         parked = said("Parked: %(reason)s.", reason=saga.parked_reason)
-        return joined(parked, _owed(saga), said("A person must retry it, skip the step, or resolve it."))
+        return joined(
+            parked, _last_undo(saga), _owed(saga), said("A person must retry it, skip the step, or resolve it.")
+        )
     if saga.status is SagaStatus.WAITING:
         return joined(_calls(saga, now), said("It needs no driver until then."))
     why = _why(saga) if saga.failure else _overdue(saga, now)
@@ -129,6 +131,14 @@ def _paused(saga: Saga) -> Sentence:
         return said("Paused.")
     parts = {"actor": by.actor, "time": _clock(by.at), "reason": by.reason}
     return said("Paused by %(actor)s at %(time)s: %(reason)s.", **parts)
+
+
+def _last_undo(saga: Saga) -> Sentence | str:
+    """What the participant said when it was last asked to undo what is owed."""
+    for event in reversed(saga.history if saga.debts() else []):
+        if event.type is EventType.ATTEMPT_FAILED and event.action is Action.UNDO and event.reason:
+            return said("The last answer to an undo: %(reason)s.", reason=event.reason.rstrip("."))
+    return ""
 
 
 def _owed(saga: Saga) -> Sentence:

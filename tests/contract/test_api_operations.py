@@ -53,7 +53,10 @@ def test_a_parked_saga_says_why_and_what_helps(api, parked):
     saga = shaped(api.get(at(parked)), contracts.SAGA_DETAIL)
     assert saga["status"] == "STUCK"
     assert "Parked: the undo of reservation_stock was given up" in saga["explanation"]
-    assert "Still owed: the undo of reservation_stock[0]. A person must retry it" in saga["explanation"]
+    assert (
+        "The last answer to an undo: unknown. Still owed: the undo of reservation_stock[0]. A person must retry it"
+        in (saga["explanation"])
+    )
 
 
 def test_ended_sagas_say_how(api):

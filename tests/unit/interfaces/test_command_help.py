@@ -110,3 +110,10 @@ def test_the_bash_script_completes_a_verb(tmp_path):
     assert subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True).stdout.split() == [
         "compensate"
     ]
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "manage.py", "help"], cwd=ROOT, **pipes) as command:
+        command.stdout.close()
+        assert (command.stderr.read(), command.wait(60)) == (b"", 0)
