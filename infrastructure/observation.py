@@ -11,7 +11,6 @@ from infrastructure import metrics
 logger = logging.getLogger("saga")
 
 _LEVELS = {
-    EventType.SAGA_STARTED: logging.INFO,
     EventType.SAGA_COMPLETED: logging.INFO,
     EventType.SAGA_FAILED: logging.INFO,
     EventType.SAGA_COMPENSATED: logging.INFO,
@@ -21,7 +20,8 @@ _LEVELS = {
     EventType.STEP_FAILED: logging.WARNING,
     EventType.SAGA_PARKED: logging.ERROR,
 }
-"""What an operator reads without asking; the rest is there at DEBUG."""
+"""What an operator reads without asking; the rest is there at DEBUG. A saga that goes well is one line, its last, which
+has its duration; until then the database is what knows of it."""
 _ENDS = {EventType.SAGA_COMPLETED, EventType.SAGA_COMPENSATED, EventType.SAGA_FAILED}
 
 
