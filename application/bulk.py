@@ -96,7 +96,7 @@ class BulkStore(Protocol):
     def record(self, bulk_id: UUID, saga_id: UUID, refusal: str | None, owner: str, now: datetime) -> bool:
         """Note that it was done, or why not, and keep the remedy; False when it is another's, or cancelled.
 
-        What was done is noted then too, so that nothing is done that the remedy does not tell.
+        What was done is noted then too, so that nothing is done that the remedy does not tell; a refusal is not.
         """
 
     def finish(self, bulk_id: UUID, owner: str, now: datetime) -> None:
@@ -141,7 +141,7 @@ class BulkRunner:
             except SagaDriven as error:
                 if patience is None or self.pause(patience):
                     return str(error)
-                if self.store.next_saga(bulk.id, self.owner) != saga_id:  # cancelled meanwhile
+                if self.store.next_saga(bulk.id, self.owner) != saga_id:  # cancelled meanwhile, or another's
                     return str(error)
             except StoreUnavailable:
                 raise

@@ -122,7 +122,10 @@ class PostgresBulkStore:
             if held:
                 remedy.update(lease_expires_at=now + LEASE)
             item = BulkItemRow.objects.filter(bulk_id=bulk_id, saga_id=saga_id, at__isnull=True)
-            if item.update(at=now, refusal=refusal):  # a saga whose turn was noted already counts once
+            # Whoever lost the remedy may say what it has done, and not what it has given up: another may still do that.
+            if (held or refusal is None) and item.update(
+                at=now, refusal=refusal
+            ):  # a saga whose turn was noted already counts once
                 remedy.update(**({"refused": F("refused") + 1} if refusal else {"done": F("done") + 1}))
         return held
 

@@ -139,6 +139,7 @@ def test_a_worker_that_was_silent_for_longer_than_its_lease_counts_no_saga_that_
     later = now + timedelta(seconds=60)
     assert store.claim("other", later).id == bulk_id
     assert store.next_saga(bulk_id, "silent") is None
+    assert not store.record(bulk_id, saga_id, "It was driven.", "silent", later), "the other may still do it"
     assert store.record(bulk_id, saga_id, None, "other", later)
 
     assert not store.record(bulk_id, saga_id, None, "silent", later)
@@ -194,7 +195,8 @@ def test_a_remedy_that_is_cancelled_while_it_waits_for_a_driver_does_nothing_mor
     monkeypatch.setattr(Operations, "act", driven)
     assert replace(runner(), pause=lambda _: api.post(f"{location}cancel/", {}).status_code != 200).run_one()
 
-    assert (len(tries), api.get(location).json()["status"]) == (1, "cancelled")
+    bulk = api.get(location).json()
+    assert (len(tries), bulk["status"], bulk["refused"], bulk["waiting"]) == (1, "cancelled", 0, 3)
 
 
 def test_what_cannot_be_done_to_a_saga_is_told_and_the_rest_goes_on(api, parked):
